@@ -20,6 +20,7 @@
 #include "dispatch.h"
 #include "relay_links.h"
 #include "broker_variants.h"
+#include "wire/frame_limits.h"
 
 #define BURST         256  /* messages taken from one socket before it is the next one's turn; .. */
 #define BURST_CLIENTS 32   /* .. fewer from clients, so that a flood of requests keeps no results waiting */
@@ -29,9 +30,8 @@
 #define RATE_NS       (10 * NS_PER_MS) /* .. averaged over this time */
 /* requests of one client that wait to be read; more would only cost memory: refusing is quick */
 #define UNREAD           32
-#define CLIENT_LANES     32 /* each takes memory: clients beyond go through their sockets */
-#define GATHER           16 /* answers and jobs that one wake of their receiver may wait for */
-#define CONTROL_BYTES    (1 << 20)
+#define CLIENT_LANES     32             /* each takes memory: clients beyond go through their sockets */
+#define GATHER           16             /* answers and jobs that one wake of their receiver may wait for */
 #define GOODBYE_MS       500            /* how long closing waits for answers to leave */
 #define KEEP_NS          (1 * NS_PER_S) /* between two looks at the doors' files */
 #define THREADS          4              /* libzmq's two, and some to spare */
@@ -161,7 +161,7 @@ static int open_doors(struct broker *b, struct error *e)
     const struct broker_config *c = &b->pipeline->broker;
     struct socket_options door = {
         .high_water = c->max_requests + 1000, .mandatory = true, .bind = b->pipeline->bind};
-    struct socket_options clients = door, control = door;
+    struct socket_options clients = door, control = door, results = door;
     /* An input is kept until its request is answered. */
     struct lane_options client_lane = {.in_bytes = 2 << 20,
                                        .out_bytes = 256 << 10,
@@ -173,11 +173,12 @@ static int open_doors(struct broker *b, struct error *e)
     clients.unread = UNREAD;
     clients.max_bytes = (int64_t)(c->max_request_mb * (1 << 20));
     clients.max_bytes += MESSAGE_MAX_ENCODED; /* encrypted it is a little larger */
-    control.max_bytes = CONTROL_BYTES;
+    control.max_bytes = FRAME_CONTROL_BYTES;
+    results.max_bytes = frame_answer_bytes(b->pipeline) + MESSAGE_MAX_ENCODED;
     if ((b->pipeline->shared_memory && (rc = lanes_new(&b->lanes, e))) ||
         (rc = open_door(b, CLIENTS, ZMQ_ROUTER, c->requests, &clients, &client_lane, e)) ||
         (rc = open_door(b, CONTROL, ZMQ_ROUTER, c->control, &control, NULL, e)) ||
-        (rc = open_door(b, RESULTS, ZMQ_PULL, c->results, &door, &result_lane, e)))
+        (rc = open_door(b, RESULTS, ZMQ_PULL, c->results, &results, &result_lane, e)))
         return rc;
     b->fds[N_DOORS] = (struct pollfd){.fd = b->lanes ? lanes_fd(b->lanes) : -1, .events = POLLIN};
     if (b->lanes)

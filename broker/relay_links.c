@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "wire/frame_limits.h"
 
 #define BURST   64 /* answers taken from one before it is the next one's turn */
 #define LOOK_NS (10 * NS_PER_MS)
@@ -11,7 +12,7 @@ int relay_links_aim(struct relay_links *l, int place, const char *endpoint)
 {
     const struct broker_config *c = &l->pipeline->broker;
     struct socket_options o = {.high_water = c->max_requests + 1000,
-                               .max_bytes = (int64_t)(c->max_request_mb * (1 << 20)),
+                               .max_bytes = frame_answer_bytes(l->pipeline) + MESSAGE_MAX_ENCODED,
                                .immediate = true};
     struct link *k = &l->link[place];
     struct error e;
@@ -21,8 +22,6 @@ int relay_links_aim(struct relay_links *l, int place, const char *endpoint)
         link_close(k, 0);
     if (!endpoint)
         return FL_OK;
-    if (o.max_bytes < MESSAGE_MAX_ENCODED)
-        o.max_bytes = MESSAGE_MAX_ENCODED;
     *k = (struct link){0};
     rc = link_open(k, l->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, NULL, &l->pipeline->security, &e);
     if (rc)

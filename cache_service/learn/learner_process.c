@@ -18,6 +18,7 @@
 #include "student.h"
 #include "wire/hello.h"
 #include "wire/mend.h"
+#include "wire/frame_limits.h"
 
 #define BURST 64 /* messages between two looks at the clock */
 
@@ -191,7 +192,7 @@ int learner_process_run(struct learner_process *l, const volatile int *stop, str
 
 static int connect_brokers(struct learner_process *l, struct error *e)
 {
-    const struct socket_options control = {.immediate = true};
+    const struct socket_options control = {.max_bytes = FRAME_CONTROL_BYTES, .immediate = true};
     int rc = FL_OK;
     for (int i = 0; !rc && i < pipeline_brokers(l->p); i++, l->n_brokers = i) {
         control_init(&l->broker[i], l->p);

@@ -19,6 +19,7 @@
 #include "cache_brain.h"
 #include "cache_service/keep/keeper.h"
 #include "wire/hello.h"
+#include "wire/frame_limits.h"
 #include "link/link.h"
 
 enum { DOOR_LOOKUPS, DOOR_RESULTS }; /* and the results of the other brokers */
@@ -169,7 +170,7 @@ static int connect_brokers(struct service *s, struct error *e)
 {
     const struct pipeline *p = s->p;
     const struct socket_options results = {.high_water = p->broker.max_requests, .immediate = true};
-    const struct socket_options control = {.immediate = true};
+    const struct socket_options control = {.max_bytes = FRAME_CONTROL_BYTES, .immediate = true};
     int rc = FL_OK;
     for (int i = 0; !rc && i < pipeline_brokers(p); i++, s->n_brokers = i) {
         struct broker_replica b = pipeline_broker(p, i);
@@ -186,6 +187,7 @@ static int open_sockets(struct service *s, struct error *e)
 {
     const struct pipeline *p = s->p;
     const struct socket_options lookup = {.high_water = 4096,
+                                          .max_bytes = frame_lookup_bytes(p),
                                           .mandatory = true,
                                           .bind = p->bind,
                                           .also = pipeline_also(p, p->cache.endpoint[s->index])};

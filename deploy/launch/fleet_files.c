@@ -56,6 +56,7 @@ struct adding {
     const struct pipeline *p;
     struct error *e;
     int rc; /* of weights */
+    bool keys_alone;
 };
 
 static const char *base_of(const char *path)
@@ -125,6 +126,9 @@ static int add_key(struct adding *a, int host, const char *name)
     char from[KEY_PATH_BYTES], to[KEY_PATH_BYTES];
     int rc = key_path(from, a->p->keys, name, a->e);
 
+    if (!rc && a->keys_alone && access(from, F_OK))
+        return FL_OK; /* it was revoked */
+
     snprintf(to, sizeof to, "keys/%.64s", name);
     if (!rc && access(from, F_OK))
         rc = error_set(a->e, FL_NOT_FOUND,
@@ -132,7 +136,14 @@ static int add_key(struct adding *a, int host, const char *name)
     return rc ? rc : shipment_add(a->s, host, from, to, a->e);
 }
 
-/* A host gets the secrets of the roles that it runs, and that of a client, by which its supervisor asks. */
+static int add_secret(struct adding *a, int host, enum party who)
+{
+    char name[KEY_FILE_BYTES];
+    return add_key(a, host, key_file_name(name, who, "", a->p->host[host].name));
+}
+
+/* A host gets its own secrets of the roles that it runs, and that of a client, by which its supervisor asks.
+ */
 static int add_keys(struct adding *a)
 {
     static const enum party party[] = {[ROLE_KIND_BROKER] = PARTY_BROKER,
@@ -141,22 +152,21 @@ static int add_keys(struct adding *a)
                                        [ROLE_KIND_LEARNER] = PARTY_LEARNER};
     bool added[PIPELINE_MAX_HOSTS][PARTIES] = {{false}};
     struct role role[ROLES_MAX];
-    char name[32];
     int n, rc;
 
     if (a->p->security.mode != SECURITY_CURVE)
         return FL_OK;
-    if ((rc = add_key(a, SHIPMENT_ALL, ALLOW_LIST_FILE)) || (rc = add_key(a, SHIPMENT_ALL, "client.key")) ||
-        (rc = roles_list(a->p, role, &n, a->e)))
+    if ((rc = add_key(a, SHIPMENT_ALL, ALLOW_LIST_FILE)) || (rc = roles_list(a->p, role, &n, a->e)))
         return rc;
+    for (int i = 0; !rc && i < a->p->n_hosts; i++)
+        rc = add_secret(a, i, PARTY_CLIENT);
     for (int i = 0; !rc && i < n; i++) {
         int host = pipeline_host(a->p, role[i].host);
         enum party who = role[i].kind == ROLE_KIND_REDIS ? PARTY_NOBODY : party[role[i].kind];
         if (host < 0 || who == PARTY_NOBODY || added[host][who])
             continue;
         added[host][who] = true;
-        snprintf(name, sizeof name, "%s.key", party_name(who));
-        rc = add_key(a, host, name);
+        rc = add_secret(a, host, who);
     }
     return rc;
 }
@@ -250,7 +260,7 @@ static int add_all(struct adding *a)
 
 int fleet_files(struct shipment *s, const struct pipeline *p, enum fleet_part what, struct error *e)
 {
-    struct adding a = {s, p, e, FL_OK};
+    struct adding a = {s, p, e, FL_OK, what == FLEET_KEYS};
     char id[SHIPMENT_ID_BYTES], path[STATE_PATH_BYTES];
     int rc;
 

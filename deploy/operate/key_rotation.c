@@ -1,34 +1,88 @@
 /* key_rotation.c - three steps, each of which can be repeated */
 #include "key_rotation.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static int role_path(char path[KEY_PATH_BYTES], const char *directory, enum party role, const char *which,
-                     struct error *e)
+/* Whose key it is: a role's, on a host or ("") on none. */
+struct owner {
+    enum party role;
+    char host[KEY_NAME_BYTES];
+};
+
+struct owners {
+    int n;
+    struct owner *of;
+};
+
+static int owner_path(char path[KEY_PATH_BYTES], const char *directory, const struct owner *o,
+                      const char *which, struct error *e)
 {
-    char file[48];
-    snprintf(file, sizeof file, "%s%s.key", party_name(role), which);
-    return key_path(path, directory, file, e);
+    char file[KEY_FILE_BYTES];
+    return key_path(path, directory, key_file_name(file, o->role, which, o->host), e);
 }
 
-static bool there(const char *directory, const char *which)
+/* "worker.next-b.key" as an owner, with `which` ".next". */
+static bool owner_of(struct owner *o, const char *file, const char *which)
 {
-    char path[KEY_PATH_BYTES];
-    for (int p = PARTY_BROKER; p < PARTIES; p++)
-        if (!role_path(path, directory, (enum party)p, which, NULL) && !access(path, F_OK))
-            return true;
-    return false;
+    char role[16], again[KEY_FILE_BYTES];
+    size_t n = strcspn(file, ".-"), size = strlen(file), rest = n + strlen(which);
+
+    snprintf(role, sizeof role, "%.*s", (int)(n < sizeof role ? n : 0), file);
+    if (!(o->role = party_of(role)) || size < rest + 4)
+        return false;
+    rest += file[rest] == '-';
+    if (size < rest + 4)
+        return false;
+    snprintf(o->host, sizeof o->host, "%.*s", (int)(size - rest - 4), file + rest);
+    return !strcmp(file, key_file_name(again, o->role, which, o->host));
+}
+
+/* All that have such a file in the directory; `host` NULL: on any host. The caller's to free. */
+static int list_owners(struct owners *all, const char *directory, const char *which, const char *host,
+                       struct error *e)
+{
+    DIR *d = opendir(directory);
+    struct dirent *entry;
+    int rc = FL_OK;
+
+    *all = (struct owners){0};
+    while (d && !rc && (entry = readdir(d))) {
+        struct owner o, *more;
+        char word[KEY_NAME_BYTES];
+        if (!owner_of(&o, entry->d_name, which) ||
+            (host && !key_is_of_host(key_host_name(word, o.role, o.host), host)))
+            continue;
+        if ((more = realloc(all->of, (size_t)(all->n + 1) * sizeof *more))) {
+            all->of = more;
+            all->of[all->n++] = o;
+        } else {
+            rc = error_set(e, FL_NOMEM, "no memory");
+        }
+    }
+    if (d)
+        closedir(d);
+    return rc;
+}
+
+static bool there(const char *directory, const char *which, const char *host)
+{
+    struct owners all;
+    bool any = !list_owners(&all, directory, which, host, NULL) && all.n;
+    free(all.of);
+    return any;
 }
 
 /* While ROLE.next.key files are there, a step that was cut short may have left some ROLE.old.key too. */
 enum rotation_step key_rotation_step(const char *directory)
 {
-    return there(directory, ".next")  ? ROTATION_MADE
-           : there(directory, ".old") ? ROTATION_CHANGED
-                                      : ROTATION_NONE;
+    return there(directory, ".next", NULL)  ? ROTATION_MADE
+           : there(directory, ".old", NULL) ? ROTATION_CHANGED
+                                            : ROTATION_NONE;
 }
 
 const char *key_rotation_word(enum rotation_step s)
@@ -40,66 +94,95 @@ const char *key_rotation_word(enum rotation_step s)
 
 /* ---- step 1 ---- */
 
-#define NEXT "@next" /* behind the name of a key that is not in use yet */
+#define NEXT "@@next" /* behind the name of a key that is not in use yet */
+
+static bool is_next(const char *name)
+{
+    size_t n = strlen(name), tail = strlen(NEXT);
+    return n > tail && !strcmp(name + n - tail, NEXT);
+}
 
 static void forget_next(struct allow_list *list)
 {
     for (int i = list->n - 1; i >= 0; i--)
-        if (strstr(list->entry[i].name, NEXT))
+        if (is_next(list->entry[i].name))
             allow_list_remove(list, i);
 }
 
-/* Who has no key of a role needs no other. */
-static int make_next(const char *directory, enum party role, struct allow_list *list, struct key_pair *k,
-                     struct error *e)
+static int make_next(const struct owner *o, struct allow_list *list, struct key_pair *k, struct error *e)
 {
-    struct allowed a = {.role = role};
-    char path[KEY_PATH_BYTES];
-    int rc = role_path(path, directory, role, "", e);
-    if (rc || access(path, F_OK) || (rc = key_pair_new(k, role, party_name(role), e)))
+    struct allowed a = {.role = o->role};
+    char name[KEY_NAME_BYTES];
+    int rc = key_pair_new(k, o->role, key_host_name(name, o->role, o->host), e);
+    if (rc)
         return rc;
-    snprintf(a.name, sizeof a.name, "%s" NEXT, party_name(role));
+    if (snprintf(a.name, sizeof a.name, "%s" NEXT, name) >= (int)sizeof a.name)
+        return error_set(e, FL_CONFIG, "%s: the name of that host is too long for keys", name);
     memcpy(a.key, k->public_key, sizeof a.key);
     return allow_list_add(list, &a, e);
 }
 
-static int write_next(const char *directory, const struct key_pair *k, struct error *e)
+static int write_next(const char *directory, const struct owner *o, const struct key_pair *k, struct error *e)
 {
     char path[KEY_PATH_BYTES];
-    int rc = role_path(path, directory, k->role, ".next", e);
+    int rc = owner_path(path, directory, o, ".next", e);
     return rc ? rc : key_file_write(k, path, e);
 }
 
-/* The list first: a key that nobody has does no harm. */
-static int first(const char *directory, struct allow_list *list, char *text, size_t size, struct error *e)
+/* What keys that were given away have to learn. */
+static void say_first(const struct owners *all, const struct key_pair *next, char *text, size_t size)
 {
-    struct key_pair next[PARTIES] = {0};
-    int rc = FL_OK;
+    char line[KEY_TEXT_BYTES + KEY_NAME_BYTES + 16];
+    int n = 0;
+    for (int i = 0; i < all->n; i++)
+        if (all->of[i].role == PARTY_BROKER && !n++)
+            snprintf(line, sizeof line, "`broker: %s%s%s`", next[i].public_key, *all->of[i].host ? " " : "",
+                     all->of[i].host);
+    if (n > 1)
+        snprintf(line, sizeof line, "`broker: KEY HOST` for each broker's (`freezeline keys list`)");
+    snprintf(
+        text, size,
+        "step 1 of 3: new keys are let in beside the old ones. %s%s%srun `freezeline restart --rolling`, "
+        "then `freezeline keys rotate` again",
+        n ? "Add the line " : "", n ? line : "", n ? " to keys that were given away, " : "Now ");
+}
+
+/* The list first: a key that nobody has does no harm. */
+static int first(const char *directory, const char *host, struct allow_list *list, char *text, size_t size,
+                 struct error *e)
+{
+    struct owners all;
+    int rc = list_owners(&all, directory, "", host, e);
+    struct key_pair *next = calloc((size_t)all.n + 1, sizeof *next);
+    if (!rc && !all.n)
+        rc = error_set(e, FL_NOT_FOUND, "there are no keys%s%s in %s: `freezeline keys make` makes them",
+                       host ? " of host " : "", host ? host : "", directory);
+    if (!rc && !next)
+        rc = error_set(e, FL_NOMEM, "no memory");
     forget_next(list);
-    for (int p = PARTY_BROKER; p < PARTIES && !rc; p++)
-        rc = make_next(directory, (enum party)p, list, &next[p], e);
+    for (int i = 0; i < all.n && !rc; i++)
+        rc = make_next(&all.of[i], list, &next[i], e);
     if (!rc)
         rc = allow_list_write(list, directory, e);
-    for (int p = PARTY_BROKER; p < PARTIES && !rc; p++)
-        if (next[p].role)
-            rc = write_next(directory, &next[p], e);
-    snprintf(text, size,
-             "step 1 of 3: new keys are let in beside the old ones. Add the line `broker: %s` to keys that "
-             "were given "
-             "away, run `freezeline restart --rolling`, then `freezeline keys rotate` again",
-             next[PARTY_BROKER].public_key);
-    explicit_bzero(next, sizeof next);
+    for (int i = 0; i < all.n && !rc; i++)
+        rc = write_next(directory, &all.of[i], &next[i], e);
+    if (!rc)
+        say_first(&all, next, text, size);
+    if (next)
+        explicit_bzero(next, (size_t)all.n * sizeof *next);
+    free(next);
+    free(all.of);
     return rc;
 }
 
 /* ---- step 2 ---- */
 
-static int change(const char *directory, enum party role, struct error *e)
+static int change(const char *directory, const struct owner *o, struct error *e)
 {
     char old[KEY_PATH_BYTES], now[KEY_PATH_BYTES], next[KEY_PATH_BYTES];
     int rc;
-    if ((rc = role_path(old, directory, role, ".old", e)) || (rc = role_path(now, directory, role, "", e)) ||
-        (rc = role_path(next, directory, role, ".next", e)) || access(next, F_OK))
+    if ((rc = owner_path(old, directory, o, ".old", e)) || (rc = owner_path(now, directory, o, "", e)) ||
+        (rc = owner_path(next, directory, o, ".next", e)))
         return rc;
     if ((access(old, F_OK) && link(now, old)) || rename(next, now))
         return error_set(e, FL_IO, "cannot put %s into use: %s", next, strerror(errno));
@@ -108,9 +191,11 @@ static int change(const char *directory, enum party role, struct error *e)
 
 static int second(const char *directory, char *text, size_t size, struct error *e)
 {
-    int rc = FL_OK;
-    for (int p = PARTY_BROKER; p < PARTIES && !rc; p++)
-        rc = change(directory, (enum party)p, e);
+    struct owners all;
+    int rc = list_owners(&all, directory, ".next", NULL, e);
+    for (int i = 0; i < all.n && !rc; i++)
+        rc = change(directory, &all.of[i], e);
+    free(all.of);
     snprintf(text, size,
              "step 2 of 3: processes that start from now on have the new keys. Now `freezeline restart "
              "--rolling`, then "
@@ -137,19 +222,19 @@ static void rename_entry(const struct allow_list *list, const char *key, const c
         snprintf(list->entry[a - list->entry].name, KEY_NAME_BYTES, "%s", name);
 }
 
-static int drop_old(const char *directory, enum party role, struct allow_list *list, struct error *e)
+static int drop_old(const char *directory, const struct owner *o, struct allow_list *list, struct error *e)
 {
-    char path[KEY_PATH_BYTES];
+    char path[KEY_PATH_BYTES], name[KEY_NAME_BYTES];
     struct key_pair k;
-    int rc = role_path(path, directory, role, ".old", e);
-    if (rc || access(path, F_OK))
+    int rc = owner_path(path, directory, o, ".old", e);
+    if (rc)
         return rc;
     if (!(rc = key_file_read(&k, path, e)))
         forget(list, k.public_key);
     key_pair_wipe(&k);
-    if (rc || (rc = role_path(path, directory, role, "", e)) || (rc = key_file_read(&k, path, e)))
+    if (rc || (rc = owner_path(path, directory, o, "", e)) || (rc = key_file_read(&k, path, e)))
         return rc;
-    rename_entry(list, k.public_key, party_name(role));
+    rename_entry(list, k.public_key, key_host_name(name, o->role, o->host));
     key_pair_wipe(&k);
     return FL_OK;
 }
@@ -157,27 +242,38 @@ static int drop_old(const char *directory, enum party role, struct allow_list *l
 static int third(const char *directory, struct allow_list *list, char *text, size_t size, struct error *e)
 {
     char path[KEY_PATH_BYTES];
-    int rc = FL_OK;
-    for (int p = PARTY_BROKER; p < PARTIES && !rc; p++)
-        rc = drop_old(directory, (enum party)p, list, e);
-    if (rc || (rc = allow_list_write(list, directory, e)))
-        return rc;
-    for (int p = PARTY_BROKER; p < PARTIES; p++)
-        if (!role_path(path, directory, (enum party)p, ".old", NULL))
+    struct owners all;
+    int rc = list_owners(&all, directory, ".old", NULL, e);
+    for (int i = 0; i < all.n && !rc; i++)
+        rc = drop_old(directory, &all.of[i], list, e);
+    if (!rc)
+        rc = allow_list_write(list, directory, e);
+    for (int i = 0; i < all.n && !rc; i++)
+        if (!owner_path(path, directory, &all.of[i], ".old", NULL))
             unlink(path);
-    snprintf(text, size, "step 3 of 3: the old keys are refused from now on; the rotation is done");
-    return FL_OK;
+    free(all.of);
+    if (!rc)
+        snprintf(text, size, "step 3 of 3: the old keys are refused from now on; the rotation is done");
+    return rc;
 }
 
-int key_rotation_turn(const char *directory, struct allow_list *list, char *text, size_t size,
-                      struct error *e)
+int key_rotation_turn(const char *directory, const char *host, struct allow_list *list, char *text,
+                      size_t size, struct error *e)
 {
-    switch (key_rotation_step(directory)) {
+    enum rotation_step s = key_rotation_step(directory);
+
+    if (host && s != ROTATION_NONE && !there(directory, s == ROTATION_MADE ? ".next" : ".old", host))
+        return error_set(
+            e, FL_USAGE,
+            "other keys than those of host `%.64s` are being rotated: `freezeline keys rotate` takes "
+            "the next step of that",
+            host);
+    switch (s) {
     case ROTATION_MADE:
         return second(directory, text, size, e);
     case ROTATION_CHANGED:
         return third(directory, list, text, size, e);
     default:
-        return first(directory, list, text, size, e);
+        return first(directory, host, list, text, size, e);
     }
 }

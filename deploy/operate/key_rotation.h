@@ -1,4 +1,4 @@
-/* key_rotation.h - new keys for all roles while requests are answered
+/* key_rotation.h - new keys for all roles, or all of one host, while requests are answered
  *
  * A process has one key at a time, and whoever connects must know beforehand by which key the other end
  * proves itself. So a rotation takes three steps, and what step is due follows from the files:
@@ -20,9 +20,9 @@ enum rotation_step { ROTATION_NONE, ROTATION_MADE, ROTATION_CHANGED };
 enum rotation_step key_rotation_step(const char *directory);
 const char *key_rotation_word(enum rotation_step s);
 
-/* Takes the next step; `text` becomes a sentence that says what is due then. A step that was cut short is
- * taken again from its beginning. */
-int key_rotation_turn(const char *directory, struct allow_list *list, char *text, size_t size,
-                      struct error *e);
+/* Takes the next step, of the keys of `host` alone unless that is NULL; `text` becomes a sentence that says
+ * what is due then. A step that was cut short is taken again from its beginning. */
+int key_rotation_turn(const char *directory, const char *host, struct allow_list *list, char *text,
+                      size_t size, struct error *e);
 
 #endif

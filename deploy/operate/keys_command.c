@@ -21,58 +21,55 @@
 #include "deploy/tool/state.h"
 #include "deploy/tool/table.h"
 #include "key_rotation.h"
-#include "rotation_seen.h"
+#include "keys_command.h"
 
 static const struct usage usage = {
     .command = "keys",
-    .operands = "make | list | add NAME | token NAME | revoke NAME | rotate",
+    .operands = "make | list | add NAME | token NAME | revoke NAME|@HOST | rotate [@HOST]",
     .min_operands = 1,
     .max_operands = 2,
     .summary = "Makes, lists, gives away, revokes and rotates the keys of a pipeline with security: curve.",
     .notes = "Keys are files in the directory that `keys` in the pipeline file names:\n"
-             "ROLE.key has the secret of each role (mode 0600), `allowed` the public keys that\n"
-             "are let in. Running processes read `allowed` again within a second of a change.\n"
+             "ROLE.key has the secret of a role (mode 0600), `allowed` the public keys that are\n"
+             "let in. Where the file names hosts, each host has secrets of its own, ROLE-HOST.key,\n"
+             "called ROLE@HOST in `allowed`: a host gets its own alone. Running processes read `allowed` "
+             "again within a second of a change.\n"
              "It is copied to the hosts that `up --on ssh` or `slurm` started; to others by you.\n"
              "\n"
-             "  make          a key for each role that has none\n"
+             "  make          a key for each role, on each host, that has none\n"
              "  list          whose keys are let in, and until when\n"
              "  add NAME      a key to give away, into --output (default NAME.key): whoever uses\n"
              "                it has it as client.key (or operator.key) in their `keys` directory\n"
              "  token NAME    a token for HTTP with broker.http_tls, shown this once: `tokens` has\n"
              "                its hash, and is read again when it changes, as `allowed` is\n"
              "  revoke NAME   whoever has that key, or token, is refused from the next message on\n"
-             "  rotate        new keys for all roles, in three steps with a rolling restart after\n"
-             "                the first two, seen before the next step: run it three times, it says\n"
-             "                what is due next\n"
+             "  revoke @HOST  so is all that runs on that host; after `make` it comes in again by\n"
+             "                itself, with new keys (broker.hung_after_ms: what is silent starts again)\n"
+             "  rotate [@HOST]  new keys for all roles, or those of one host, in three steps with a\n"
+             "                rolling restart after the first two, seen before the next step: run it\n"
+             "                three times, it says what is due next\n"
              "\n"
              "examples:\n"
              "  freezeline keys make -c P.yaml\n"
              "  freezeline keys add alice --days 90 -c P.yaml\n"
              "  freezeline keys token bob --role operator --days 90 -c P.yaml\n"
-             "  freezeline keys revoke alice -c P.yaml\n",
+             "  freezeline keys revoke alice -c P.yaml\n"
+             "  freezeline keys revoke @node3 -c P.yaml\n",
 };
 
-struct keys_command {
-    struct pipeline_arguments where;
-    struct argument_list operands;
-    const char *role, *until, *output;
-    int days;
-    bool json, anyway;
-    struct pipeline *pipeline;
-    struct allow_list list, tokens;
-    int lock;
-};
+#define LEFT "keys.left" /* in STATE/run: some host has not got what the last command did */
 
-#define LEFT   "keys.left" /* in STATE/run: some host has not got what the last command did */
-#define ASK_MS 2000
-
-static const char *name_of(const struct keys_command *c)
+const char *keys_operand(const struct keys_command *c)
 {
     return c->operands.n > 1 ? c->operands.item[1] : "";
 }
 
-/* To the hosts that it runs on, if it does: what is said next has to be true there. */
-static int bring_to_hosts(const struct keys_command *c, struct error *e)
+const char *keys_host(const struct keys_command *c)
+{
+    return *keys_operand(c) == '@' ? keys_operand(c) + 1 : NULL;
+}
+
+int keys_bring(const struct keys_command *c, struct error *e)
 {
     char left[600];
     struct pipeline *p;
@@ -95,13 +92,12 @@ static int bring_to_hosts(const struct keys_command *c, struct error *e)
     return rc;
 }
 
-static bool is_left(const struct keys_command *c)
+bool keys_left(const struct keys_command *c)
 {
     return c->pipeline->here < 0 && fleet_there(c->pipeline) && word_there(c->pipeline, LEFT);
 }
 
-static int print_sentence(const struct keys_command *c, const char *what, const char *sentence,
-                          struct error *e)
+int keys_say(const struct keys_command *c, const char *what, const char *sentence, struct error *e)
 {
     if (c->json)
         return report_print(
@@ -110,50 +106,10 @@ static int print_sentence(const struct keys_command *c, const char *what, const 
     return FL_OK;
 }
 
-static int print_done(const struct keys_command *c, const char *what, const char *sentence, struct error *e)
+int keys_done(const struct keys_command *c, const char *what, const char *sentence, struct error *e)
 {
-    int rc = bring_to_hosts(c, e);
-    return rc ? rc : print_sentence(c, what, sentence, e);
-}
-
-/* ---- make ---- */
-
-static int make_role(struct keys_command *c, enum party role, int *made, struct error *e)
-{
-    char path[KEY_PATH_BYTES], file[32];
-    struct allowed a = {.role = role};
-    struct key_pair k;
-    int rc;
-    snprintf(file, sizeof file, "%s.key", party_name(role));
-    if ((rc = key_path(path, c->pipeline->keys, file, e)))
-        return rc;
-    if (!(rc = key_file_read(&k, path, e)) || rc != FL_NOT_FOUND) {
-        key_pair_wipe(&k);
-        return rc;
-    }
-    if (!(rc = key_pair_new(&k, role, party_name(role), e)) && !(rc = key_file_write(&k, path, e))) {
-        memcpy(a.key, k.public_key, sizeof a.key);
-        snprintf(a.name, sizeof a.name, "%s", party_name(role));
-        rc = allow_list_add(&c->list, &a, e);
-        ++*made;
-    }
-    key_pair_wipe(&k);
-    return rc;
-}
-
-static int make(struct keys_command *c, struct error *e)
-{
-    char sentence[KEY_PATH_BYTES + 200];
-    int made = 0, rc = FL_OK;
-    for (int p = PARTY_BROKER; p < PARTIES && !rc; p++)
-        rc = make_role(c, (enum party)p, &made, e);
-    if (rc || (made && (rc = allow_list_write(&c->list, c->pipeline->keys, e))))
-        return rc;
-    snprintf(sentence, sizeof sentence, "%s: %d keys made%s", c->pipeline->keys, made,
-             c->pipeline->security.mode == SECURITY_CURVE
-                 ? ""
-                 : "; `security: curve` in the pipeline file uses them");
-    return print_done(c, "make", sentence, e);
+    int rc = keys_bring(c, e);
+    return rc ? rc : keys_say(c, what, sentence, e);
 }
 
 /* ---- list ---- */
@@ -208,228 +164,14 @@ static int list(struct keys_command *c, struct error *e)
     return table_end(t, e);
 }
 
-/* ---- add and revoke ---- */
-
-static int until_when(const struct keys_command *c, int64_t *until_s, struct error *e)
-{
-    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
-    if (c->until && c->days)
-        return error_set(e, FL_USAGE, "--days or --until, not both");
-    *until_s = c->days ? now_s + 86400ll * c->days : 0;
-    if (c->until && !moment_parse(until_s, c->until))
-        return error_set(e, FL_USAGE, "--until %.40s: write 2027-01-31, 2027-01-31T12:00:00Z (UTC) or `-`",
-                         c->until);
-    if (*until_s && *until_s <= now_s)
-        return error_set(e, FL_USAGE, "--until %.40s: that is over already", c->until);
-    return FL_OK;
-}
-
-static int named(const struct allow_list *list, const char *name)
-{
-    for (int i = 0; i < list->n; i++)
-        if (!strcmp(list->entry[i].name, name))
-            return i;
-    return -1;
-}
-
-static bool is_role(const char *name)
-{
-    return party_of(name) != PARTY_NOBODY || strchr(name, '@');
-}
-
-static int check_name(const struct keys_command *c, struct error *e)
-{
-    const char *name = name_of(c);
-    if (!*name)
-        return error_set(e, FL_USAGE, "%s takes a NAME", c->operands.item[0]);
-    if (!key_name_ok(name))
-        return error_set(e, FL_USAGE, "\"%.70s\" is no name: 1 to 63 letters, digits, `_`, `-`, `.`", name);
-    if (is_role(name))
-        return error_set(e, FL_USAGE,
-                         "`%s` is the pipeline's own: `freezeline keys rotate` replaces such keys", name);
-    return FL_OK;
-}
-
-/* Who gets the key has no allow-list, so the key brings what the broker proves itself by. */
-static void add_brokers(struct key_pair *k, const struct allow_list *list)
-{
-    for (int i = 0; i < list->n && k->n_brokers < KEY_MOST_BROKER; i++)
-        if (list->entry[i].role == PARTY_BROKER)
-            memcpy(k->broker[k->n_brokers++], list->entry[i].key, KEY_TEXT_BYTES);
-}
-
-/* The list first: a key that is in nobody's hands yet does no harm. Without a file its name is free again. */
-static int write_added(struct keys_command *c, struct allowed *a, const char *path, struct error *e)
-{
-    struct key_pair k;
-    int rc = key_pair_new(&k, a->role, a->name, e);
-    if (!rc) {
-        memcpy(a->key, k.public_key, sizeof a->key);
-        add_brokers(&k, &c->list);
-        if (!(rc = allow_list_add(&c->list, a, e)) &&
-            !(rc = allow_list_write(&c->list, c->pipeline->keys, e)) && (rc = key_file_write(&k, path, e))) {
-            allow_list_remove(&c->list, named(&c->list, a->name));
-            allow_list_write(&c->list, c->pipeline->keys, NULL);
-        }
-    }
-    key_pair_wipe(&k);
-    return rc;
-}
-
-/* The entry of someone new, but for the key; `what` that is. */
-static int new_entry(const struct keys_command *c, const struct allow_list *list, const char *what,
-                     struct allowed *a, struct error *e)
-{
-    int rc = check_name(c, e);
-    *a = (struct allowed){.role = party_of(c->role)};
-    if (rc || (rc = until_when(c, &a->until_s, e)))
-        return rc;
-    if (a->role != PARTY_CLIENT && a->role != PARTY_OPERATOR)
-        return error_set(e, FL_USAGE, "--role %.20s: %ss to give away are of a client or an operator",
-                         c->role, what);
-    if (named(list, name_of(c)) >= 0)
-        return error_set(e, FL_USAGE, "`%s` has a %s already: revoke it first, or take another name",
-                         name_of(c), what);
-    snprintf(a->name, sizeof a->name, "%s", name_of(c));
-    return FL_OK;
-}
-
-static int add(struct keys_command *c, struct error *e)
-{
-    char path[KEY_PATH_BYTES], moment[MOMENT_BYTES], sentence[KEY_PATH_BYTES + 200];
-    struct allowed a;
-    int rc = new_entry(c, &c->list, "key", &a, e);
-    if (rc)
-        return rc;
-    if (c->output)
-        snprintf(path, sizeof path, "%s", c->output);
-    else
-        snprintf(path, sizeof path, "%s.key", a.name);
-    if (!access(path, F_OK))
-        return error_set(e, FL_USAGE, "%s is there already: choose another --output", path);
-    if ((rc = write_added(c, &a, path, e)))
-        return rc;
-    snprintf(sentence, sizeof sentence, "%s: the key of %s `%s`%s%s; give it away as %s.key", path,
-             party_name(a.role), a.name, a.until_s ? ", until " : "",
-             a.until_s ? moment_text(a.until_s, moment) : "", party_name(a.role));
-    return print_done(c, "add", sentence, e);
-}
-
-/* The token alone goes to the standard output, so that it can be piped to where it is kept. */
-static int token(struct keys_command *c, struct error *e)
-{
-    char text[HTTP_TOKEN_BYTES], moment[MOMENT_BYTES];
-    struct allowed a;
-    int rc = new_entry(c, &c->tokens, "token", &a, e);
-    if (rc || (rc = http_token_new(text, e)))
-        return rc;
-    http_token_hash(a.key, text, strlen(text));
-    if (!(rc = allow_list_add(&c->tokens, &a, e)) &&
-        !(rc = allow_list_write_to(&c->tokens, c->pipeline->keys, HTTP_TOKEN_FILE, e)) && c->json) {
-        rc = report_print(
-            json_pack("{s:s, s:s, s:s}", "token", text, "role", party_name(a.role), "name", a.name), e);
-    } else if (!rc) {
-        printf("%s\n", text);
-        fprintf(stderr, "token of %s `%s`%s%s, shown this once%s\n", party_name(a.role), a.name,
-                a.until_s ? ", until " : "", a.until_s ? moment_text(a.until_s, moment) : "",
-                c->pipeline->broker.http_tls ? "" : "; `broker.http_tls: true` asks for tokens");
-    }
-    explicit_bzero(text, sizeof text);
-    return rc ? rc : bring_to_hosts(c, e);
-}
-
-/* Whoever is called so, out of one list and its file. False: nobody is. */
-static bool take_from(const struct keys_command *c, struct allow_list *list, const char *file, int *rc,
-                      struct error *e)
-{
-    int i = named(list, name_of(c));
-    if (*rc || i < 0)
-        return false;
-    allow_list_remove(list, i);
-    *rc = allow_list_write_to(list, c->pipeline->keys, file, e);
-    return true;
-}
-
-static int take_away(struct keys_command *c, struct error *e)
-{
-    char sentence[KEY_NAME_BYTES + 100];
-    int rc = check_name(c, e);
-    bool key, http;
-    if (rc)
-        return rc;
-    key = take_from(c, &c->list, ALLOW_LIST_FILE, &rc, e);
-    http = take_from(c, &c->tokens, HTTP_TOKEN_FILE, &rc, e);
-    if (rc)
-        return rc;
-    if (!key && !http && is_left(c))
-        return print_done(c, "revoke", "nobody of that name is let in, now on all hosts", e);
-    if (!key && !http)
-        return error_set(e, FL_NOT_FOUND, "nobody is called `%s`: see `freezeline keys list`", name_of(c));
-    snprintf(sentence, sizeof sentence, "`%s` is refused from its next message on", name_of(c));
-    return print_done(c, "revoke", sentence, e);
-}
-
-/* Those that serve now have the keys of before. */
-static int note_who_runs(const struct keys_command *c, struct error *e)
-{
-    static struct status_reply s; /* large */
-    const char *keys = c->pipeline->keys;
-
-    rotation_seen_forget(keys);
-    if (key_rotation_step(keys) == ROTATION_NONE || running_ask(c->pipeline, ASK_MS, &s, NULL))
-        return FL_OK;
-    return rotation_seen_keep(keys, &s, e);
-}
-
-/* Has everybody started again since the last step? */
-static int check_restarts(const struct keys_command *c, struct error *e)
-{
-    static struct status_reply s; /* large */
-    struct process who;
-    char still[300];
-    enum claim_holder holder = claim_look(c->pipeline, &who);
-    bool up = fleet_there(c->pipeline) || (holder != CLAIM_NOBODY && holder != CLAIM_GONE);
-
-    if (c->anyway || !rotation_seen_any(c->pipeline->keys))
-        return FL_OK;
-    if (running_ask(c->pipeline, ASK_MS, &s, NULL))
-        return up ? error_set(
-                        e, FL_UNAVAILABLE,
-                        "the pipeline does not answer, so who has started again since the last step is not "
-                        "seen: --anyway takes the next one all the same")
-                  : FL_OK;
-    if (rotation_seen_still(c->pipeline->keys, &s, still, sizeof still))
-        return error_set(
-            e, FL_UNAVAILABLE,
-            "not started again since the last step: %s; `freezeline restart -c %s --rolling` first", still,
-            c->pipeline->path);
-    return FL_OK;
-}
-
-/* While some host has not got the last step, that is what is due. */
-static int rotate(struct keys_command *c, struct error *e)
-{
-    char sentence[400] = "the last step has reached all hosts now: `freezeline restart --rolling`, then "
-                         "`freezeline keys rotate` again";
-    int rc = FL_OK;
-
-    if (!is_left(c) && !(rc = check_restarts(c, e)))
-        rc = key_rotation_turn(c->pipeline->keys, &c->list, sentence, sizeof sentence, e);
-    else if (!rc && key_rotation_step(c->pipeline->keys) == ROTATION_NONE)
-        snprintf(sentence, sizeof sentence, "the last step has reached all hosts now: the rotation is done");
-    if (rc || (rc = bring_to_hosts(c, e)) || (rc = note_who_runs(c, e)))
-        return rc;
-    return print_sentence(c, "rotate", sentence, e);
-}
-
 /* ---- the command ---- */
 
 static const struct action {
     const char *word;
     int operands;
     int (*act)(struct keys_command *c, struct error *e);
-} actions[] = {{"make", 1, make},   {"list", 1, list},        {"add", 2, add},
-               {"token", 2, token}, {"revoke", 2, take_away}, {"rotate", 1, rotate}};
+} actions[] = {{"make", 1, keys_make},   {"list", 1, list},          {"add", 2, keys_add},
+               {"token", 2, keys_token}, {"revoke", 2, keys_revoke}, {"rotate", 2, keys_rotate}};
 
 static const struct action *action_of(const struct argument_list *operands, struct error *e)
 {
@@ -472,7 +214,7 @@ static int run(struct keys_command *c, struct error *e)
     if (!action)
         return FL_USAGE;
     if ((rc = arguments_load(&c->pipeline, &c->where, e)) ||
-        (rc = open_directory(c, action->act == make || action->act == token, e)))
+        (rc = open_directory(c, action->act == keys_make || action->act == keys_token, e)))
         return rc;
     return action->act(c, e);
 }

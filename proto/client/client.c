@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "keys/keys.h"
+#include "config/keyring.h"
+#include "wire/frame_limits.h"
 
 #define REACH_MS   300
 #define CONNECT_MS 50 /* the first request waits for so long to be sent at once */
@@ -83,11 +84,13 @@ static void set_due(struct client *c, uint64_t ns)
 
 /* --- making --- */
 
-static int open_links(struct client *c, bool shared_memory, struct error *e)
+static int open_links(struct client *c, const struct pipeline *p, struct error *e)
 {
-    struct socket_options o = {.high_water = CLIENT_HIGH_WATER, .immediate = true};
+    struct socket_options o = {.high_water = CLIENT_HIGH_WATER,
+                               .max_bytes = frame_answer_bytes(p) + MESSAGE_MAX_ENCODED,
+                               .immediate = true};
     int rc, fd;
-    if (shared_memory && (rc = lanes_new(&c->lanes, e)))
+    if (p->shared_memory && (rc = lanes_new(&c->lanes, e)))
         return rc;
     for (int i = 0; i < c->n_brokers; i++, c->n_links = i) {
         c->link[i] = (struct link){.lanes = c->lanes, .door = i, .replies = true};
@@ -117,10 +120,10 @@ static int take_keys(struct client *c, const struct pipeline *p, struct error *e
     c->security = p->security;
     if (p->security.mode != SECURITY_CURVE || p->security.keys || !over_tcp(c))
         return FL_OK;
-    if ((rc = keys_open(&c->keys, p->keys, PARTY_OPERATOR, NULL)) == FL_NOT_FOUND)
-        rc = keys_open(&c->keys, p->keys, PARTY_CLIENT, e);
+    if ((rc = keyring_open(&c->keys, p, PARTY_OPERATOR, NULL)) == FL_NOT_FOUND)
+        rc = keyring_open(&c->keys, p, PARTY_CLIENT, e);
     else if (rc)
-        rc = keys_open(&c->keys, p->keys, PARTY_OPERATOR, e);
+        rc = keyring_open(&c->keys, p, PARTY_OPERATOR, e);
     c->security.keys = c->keys;
     return rc;
 }
@@ -157,7 +160,7 @@ static int make(struct client **out, const struct pipeline *p, int first, int n,
     c->clock = clock_id(boot_id);
     if (getrandom(&c->next, sizeof c->next, 0) != (ssize_t)sizeof c->next)
         c->next = clock_ns();
-    if ((rc = take_keys(c, p, e)) || (rc = open_links(c, p->shared_memory, e))) {
+    if ((rc = take_keys(c, p, e)) || (rc = open_links(c, p, e))) {
         client_free(c);
         return rc;
     }

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "system/signals.h"
 #include "base/version.h"
-#include "keys/keys.h"
+#include "keyring.h"
 
 #define NUMBERS 256 /* what getopt_long returns for the first of number[] */
 
@@ -110,7 +110,7 @@ int startup_pipeline(const struct startup *s, const char *role, struct pipeline 
         return rc;
     log_info("may use %s", limits_text(text, sizeof text));
     if ((*out)->security.mode == SECURITY_CURVE &&
-        (rc = keys_open(&(*out)->security.keys, (*out)->keys, s->party, e)))
+        (rc = keyring_open(&(*out)->security.keys, *out, s->party, e)))
         return rc;
     if (!harden((*out)->security.keys))
         log_debug("this kernel filters no system calls");

@@ -14,6 +14,7 @@
 #define FILE_MOST 4096
 #define KEY_BYTES 32
 
+static const char name_letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.@";
 static const char *const names[PARTIES] = {"nobody",  "broker", "worker",  "cache",
                                            "learner", "client", "operator"};
 
@@ -38,6 +39,40 @@ int key_path(char path[KEY_PATH_BYTES], const char *directory, const char *file,
                      KEY_PATH_BYTES - 1);
 }
 
+/* A host as files and names have it. */
+static void host_word(char buf[KEY_NAME_BYTES], const char *host)
+{
+    snprintf(buf, KEY_NAME_BYTES, "%.48s", host ? host : "");
+    for (char *c = buf; *c; c++)
+        if (*c == '@' || !strchr(name_letters, *c))
+            *c = '-';
+}
+
+char *key_file_name(char buf[KEY_FILE_BYTES], enum party role, const char *which, const char *host)
+{
+    char word[KEY_NAME_BYTES];
+    host_word(word, host);
+    snprintf(buf, KEY_FILE_BYTES, "%s%s%s%s.key", party_name(role), which, *word ? "-" : "", word);
+    return buf;
+}
+
+char *key_host_name(char buf[KEY_NAME_BYTES], enum party role, const char *host)
+{
+    char word[KEY_NAME_BYTES];
+    host_word(word, host);
+    snprintf(buf, KEY_NAME_BYTES, "%.10s%s%.48s", party_name(role), *word ? "@" : "", word);
+    return buf;
+}
+
+bool key_is_of_host(const char *name, const char *host)
+{
+    const char *at = strchr(name, '@');
+    char word[KEY_NAME_BYTES];
+    size_t n = at ? strcspn(at + 1, "@") : 0;
+    host_word(word, host);
+    return n == strlen(word) && (!n || !strncmp(at + 1, word, n));
+}
+
 bool key_text_ok(const char *text)
 {
     uint8_t bytes[KEY_BYTES];
@@ -46,8 +81,7 @@ bool key_text_ok(const char *text)
 
 bool key_name_ok(const char *name)
 {
-    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.@";
-    size_t n = strspn(name, good);
+    size_t n = strspn(name, name_letters);
     return n && n < KEY_NAME_BYTES && !name[n];
 }
 
@@ -82,10 +116,19 @@ static int take(struct key_pair *k, const char *word, const char *value)
         memcpy(k->public_key, value, KEY_TEXT_BYTES);
     else if (!strcmp(word, "secret"))
         memcpy(k->secret_key, value, KEY_TEXT_BYTES);
-    else if (!strcmp(word, "broker") && k->n_brokers < KEY_MOST_BROKER)
-        memcpy(k->broker[k->n_brokers++], value, KEY_TEXT_BYTES);
     else
         return 1;
+    return 0;
+}
+
+static int take_broker(struct key_pair *k, const char *value, const char *host)
+{
+    int i = k->n_brokers;
+    if (i == KEY_MOST_BROKER || !key_text_ok(value) || (*host && !key_name_ok(host)))
+        return 1;
+    memcpy(k->broker[i], value, KEY_TEXT_BYTES);
+    snprintf(k->broker_host[i], KEY_NAME_BYTES, "%s", host);
+    k->n_brokers++;
     return 0;
 }
 
@@ -99,15 +142,19 @@ static bool belongs(const struct key_pair *k)
 /* A line is copied, so that it ends in 0, and the copy is wiped: it may be the secret. */
 static int parse_line(struct key_pair *k, const char *line, size_t length)
 {
-    char copy[128], word[16], value[100], more[2];
-    int rc;
+    char copy[200], word[16], value[100], host[70] = "", more[2];
+    int rc, n;
     if (length >= sizeof copy || memchr(line, 0, length))
         return 1;
     memcpy(copy, line, length);
     copy[length] = 0;
     if (*copy == '#' || !copy[strspn(copy, " \t\r")])
         return 0;
-    rc = sscanf(copy, "%15[a-z]: %99s %1s", word, value, more) != 2 || take(k, word, value);
+    n = sscanf(copy, "%15[a-z]: %99s %69s %1s", word, value, host, more);
+    if (n >= 2 && n < 4 && !strcmp(word, "broker"))
+        rc = take_broker(k, value, host);
+    else
+        rc = n != 2 || take(k, word, value);
     explicit_bzero(copy, sizeof copy);
     explicit_bzero(value, sizeof value);
     return rc;
@@ -177,7 +224,8 @@ int key_file_write(const struct key_pair *k, const char *path, struct error *e)
                          party_name(k->role), party_name(k->role), k->name, k->public_key, k->secret_key);
     int rc;
     for (int i = 0; i < k->n_brokers; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "broker: %s\n", k->broker[i]);
+        n += (size_t)snprintf(text + n, sizeof text - n, "broker: %s%s%s\n", k->broker[i],
+                              *k->broker_host[i] ? " " : "", k->broker_host[i]);
     rc = file_replace_private(path, &(struct file_part){text, n}, 1, e);
     explicit_bzero(text, sizeof text);
     return rc;

@@ -4,8 +4,10 @@
  *   name: alice
  *   public: 40 characters (Z85)
  *   secret: 40 characters
- *   broker: 40 characters      of keys that are given away: by which the broker proves itself; once for each
+ *   broker: 40 characters [HOST]   of keys that are given away: by which the broker (of that host) proves
+ *                                  itself; once for each
  *
+ * Where the pipeline file names hosts, each host has pairs of its own: ROLE-HOST.key, called ROLE@HOST.
  * It may be read by its owner alone. Text in, text out: nothing here opens a socket.
  */
 #ifndef FREEZELINE_KEY_FILE_H
@@ -18,19 +20,28 @@
 
 #define KEY_TEXT_BYTES  41 /* Z85, and the 0 behind it */
 #define KEY_NAME_BYTES  64
-#define KEY_MOST_BROKER 4
+#define KEY_MOST_BROKER 8
 #define KEY_PATH_BYTES  1024
+#define KEY_FILE_BYTES  112
 
 struct key_pair {
     enum party role;
     char name[KEY_NAME_BYTES];
     char public_key[KEY_TEXT_BYTES], secret_key[KEY_TEXT_BYTES];
     int n_brokers;
-    char broker[KEY_MOST_BROKER][KEY_TEXT_BYTES];
+    char broker[KEY_MOST_BROKER][KEY_TEXT_BYTES], broker_host[KEY_MOST_BROKER][KEY_NAME_BYTES];
 };
 
 /* Writes DIRECTORY/FILE into path. FL_CONFIG when it does not fit. */
 int key_path(char path[KEY_PATH_BYTES], const char *directory, const char *file, struct error *e);
+
+/* The file of a role's key on a host, "worker-b.key"; `which` comes behind the role: "worker.next-b.key".
+ * Host "" or NULL: "worker.key". Returns buf. */
+char *key_file_name(char buf[KEY_FILE_BYTES], enum party role, const char *which, const char *host);
+/* What a host's keys are called: "worker@b"; what names of keys may not have becomes `-`. Returns buf. */
+char *key_host_name(char buf[KEY_NAME_BYTES], enum party role, const char *host);
+/* Is a key of that name one of the host's (NULL or "": of none)? */
+bool key_is_of_host(const char *name, const char *host);
 
 /* A new pair from the system's random numbers. FL_UNSUPPORTED: this libzmq has no CURVE. */
 int key_pair_new(struct key_pair *k, enum party role, const char *name, struct error *e);

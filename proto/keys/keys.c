@@ -42,7 +42,11 @@ struct guest {
 
 struct keys {
     struct key_pair *own; /* on a page of its own that is neither swapped nor dumped */
-    char directory[KEY_PATH_BYTES];
+    char directory[KEY_PATH_BYTES], file[KEY_FILE_BYTES];
+    struct place {
+        char *text, host[KEY_NAME_BYTES];
+    } * place;
+    int n_places;
     struct stat looked; /* the allow-list as it was read last */
     struct allow_list list;
     struct guest guest[GUESTS];
@@ -330,27 +334,39 @@ static int check_own(struct keys *k, struct error *e)
     char moment[MOMENT_BYTES];
     if (!a || a->role != k->own->role)
         return error_set(e, FL_CONFIG,
-                         "%s/%s.key is not in %s/" ALLOW_LIST_FILE
+                         "%s/%s is not in %s/" ALLOW_LIST_FILE
                          " as a %s: `freezeline keys list` shows who is",
-                         k->directory, role, k->directory, role);
+                         k->directory, k->file, k->directory, role);
     if (!allowed_at(a, (int64_t)(clock_wall_ms() / 1000)))
-        return error_set(e, FL_CONFIG,
-                         "%s/%s.key has expired on %s: `freezeline keys rotate` makes a new one",
-                         k->directory, role, moment_text(a->until_s, moment));
+        return error_set(e, FL_CONFIG, "%s/%s has expired on %s: `freezeline keys rotate` makes a new one",
+                         k->directory, k->file, moment_text(a->until_s, moment));
     return FL_OK;
 }
 
-static int load(struct keys *k, enum party self, struct error *e)
+/* The host's own pair, or that of the role. */
+static int read_own(struct keys *k, enum party self, const char *host, char path[KEY_PATH_BYTES],
+                    struct error *e)
 {
-    char path[KEY_PATH_BYTES], file[32];
+    int rc = FL_NOT_FOUND;
+    for (int i = host ? 0 : 1; i < 2 && rc == FL_NOT_FOUND; i++) {
+        key_file_name(k->file, self, "", i ? NULL : host);
+        if ((rc = key_path(path, k->directory, k->file, e)))
+            return rc;
+        rc = key_file_read(k->own, path, e);
+    }
+    return rc;
+}
+
+static int load(struct keys *k, enum party self, const char *host, struct error *e)
+{
+    char path[KEY_PATH_BYTES];
     int rc;
-    snprintf(file, sizeof file, "%s.key", party_name(self));
     if ((rc = key_check_modes(k->directory, false, e)) == FL_NOT_FOUND)
         return error_set(e, FL_NOT_FOUND, "there are no keys at %s: `freezeline keys make` makes them",
                          k->directory);
-    if (rc || (rc = key_path(path, k->directory, file, e)))
+    if (rc)
         return rc;
-    if ((rc = key_file_read(k->own, path, e)))
+    if ((rc = read_own(k, self, host, path, e)))
         return rc == FL_NOT_FOUND ? error_set(e, FL_NOT_FOUND,
                                               "there is no %s: `freezeline keys make` makes it, and it "
                                               "belongs on each host with a %s",
@@ -364,7 +380,7 @@ static int load(struct keys *k, enum party self, struct error *e)
     return rc ? rc : check_own(k, e);
 }
 
-int keys_open(struct keys **out, const char *directory, enum party self, struct error *e)
+int keys_open(struct keys **out, const char *directory, enum party self, const char *host, struct error *e)
 {
     struct keys *k = calloc(1, sizeof *k);
     int rc;
@@ -375,7 +391,7 @@ int keys_open(struct keys **out, const char *directory, enum party self, struct 
     }
     pthread_mutex_init(&k->lock, NULL);
     snprintf(k->directory, sizeof k->directory, "%s", directory);
-    if ((rc = load(k, self, e))) {
+    if ((rc = load(k, self, host, e))) {
         keys_close(k);
         return rc;
     }
@@ -392,6 +408,9 @@ void keys_close(struct keys *k)
     key_pair_wipe(k->own);
     munmap(k->own, sizeof *k->own);
     allow_list_free(&k->list);
+    for (int i = 0; i < k->n_places; i++)
+        free(k->place[i].text);
+    free(k->place);
     pthread_mutex_destroy(&k->lock);
     free(k);
 }
@@ -417,44 +436,97 @@ int keys_for_bind(const struct keys *k, void *socket, struct error *e)
     return curve_error(e);
 }
 
-/* The i-th key of a party in the list. */
-static const char *listed_key(const struct keys *k, enum party at, int i)
+int keys_place(struct keys *k, const char *text, const char *host, struct error *e)
 {
-    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
-    for (int n = 0; n < k->list.n; n++)
-        if (k->list.entry[n].role == at && allowed_at(&k->list.entry[n], now_s) && i-- == 0)
-            return k->list.entry[n].key;
+    struct place *more = realloc(k->place, (size_t)(k->n_places + 1) * sizeof *more);
+    char *copy = strdup(text);
+    if (more)
+        k->place = more;
+    if (!more || !copy) {
+        free(copy);
+        return error_set(e, FL_NOMEM, "out of memory for keys");
+    }
+    more[k->n_places].text = copy;
+    snprintf(more[k->n_places++].host, KEY_NAME_BYTES, "%s", host);
+    return FL_OK;
+}
+
+/* The host of tcp://HOST:PORT, without brackets. */
+static bool is_address_of(const char *endpoint, const char *address)
+{
+    const char *from = strncmp(endpoint, "tcp://", 6) ? endpoint : endpoint + 6, *to = strrchr(from, ':');
+    size_t n = to ? (size_t)(to - from) : strlen(from), own = strlen(address);
+    if (n > 1 && *from == '[')
+        from++, n -= 2;
+    if (own > 1 && *address == '[')
+        address++, own -= 2;
+    return n == own && !strncmp(from, address, n);
+}
+
+/* On which host somebody at an endpoint is; NULL: not known. */
+static const char *host_at(const struct keys *k, const char *endpoint)
+{
+    for (int by_address = 0; by_address < 2; by_address++)
+        for (int i = 0; i < k->n_places; i++)
+            if (by_address ? is_address_of(endpoint, k->place[i].text) : !strcmp(endpoint, k->place[i].text))
+                return k->place[i].host;
     return NULL;
 }
 
-/* The i-th key of a party. False: it has fewer. */
-static bool server_key(struct keys *k, enum party at, int i, char key[KEY_TEXT_BYTES])
+/* The i-th of the keys by which a party proves itself on a host; where none has that host's name, or it is
+ * not known, the i-th of all. */
+static const char *listed_key(const struct keys *k, enum party at, const char *host, int i)
 {
-    const char *found = NULL;
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+    int seen = 0;
+    for (int n = 0; n < k->list.n; n++) {
+        const struct allowed *a = &k->list.entry[n];
+        if (a->role == at && allowed_at(a, now_s) && (!host || key_is_of_host(a->name, host)) && seen++ == i)
+            return a->key;
+    }
+    return host && !seen ? listed_key(k, at, NULL, i) : NULL;
+}
+
+/* The same of a key that was given away. */
+static const char *given_key(const struct key_pair *own, const char *host, int i)
+{
+    char name[KEY_NAME_BYTES + 1] = "@";
+    int seen = 0;
+    for (int n = 0; n < own->n_brokers; n++) {
+        snprintf(name + 1, sizeof name - 1, "%s", own->broker_host[n]);
+        if ((!host || key_is_of_host(name, host)) && seen++ == i)
+            return own->broker[n];
+    }
+    return host && !seen ? given_key(own, NULL, i) : NULL;
+}
+
+/* The i-th key of a party at an endpoint. False: it has fewer. */
+static bool server_key(struct keys *k, enum party at, const char *endpoint, int i, char key[KEY_TEXT_BYTES])
+{
+    const char *found, *host = host_at(k, endpoint);
     pthread_mutex_lock(&k->lock);
-    if (at != PARTY_BROKER || !k->own->n_brokers)
-        found = listed_key(k, at, i);
-    else if (i < k->own->n_brokers)
-        found = k->own->broker[i];
+    found =
+        at != PARTY_BROKER || !k->own->n_brokers ? listed_key(k, at, host, i) : given_key(k->own, host, i);
     if (found)
         memcpy(key, found, KEY_TEXT_BYTES);
     pthread_mutex_unlock(&k->lock);
     return found;
 }
 
-int keys_servers(struct keys *k, enum party at)
+int keys_servers(struct keys *k, enum party at, const char *endpoint)
 {
     char key[KEY_TEXT_BYTES];
     int n = 0;
-    while (n < KEYS_SERVERS && server_key(k, at, n, key))
+    while (n < KEYS_SERVERS && server_key(k, at, endpoint, n, key))
         n++;
     return n;
 }
 
-int keys_for_connect(struct keys *k, void *socket, enum party at, int i, struct error *e)
+int keys_for_connect(struct keys *k, void *socket, enum party at, const char *endpoint, int i,
+                     struct error *e)
 {
     char server[KEY_TEXT_BYTES];
-    if (!server_key(k, at, i, server))
+    if (!server_key(k, at, endpoint, i, server))
         return error_set(e, FL_CONFIG,
                          "no key of a %s is known, so none can be recognised: see `freezeline keys list`",
                          party_name(at));

@@ -9,9 +9,10 @@
  * A connection that is there stays when its entry goes, but nothing that comes over it counts any more: each
  * message carries the number of its guest, and keys_party says at that moment what its key makes of it.
  *
- * Every role has one pair for all its processes. While keys are rotated, a role has two in the allow-list:
- * those who connect try each of them (keys_servers), so it does not matter which one the other end already
- * has.
+ * A role has one pair, or, where hosts are named, one on each host: then whoever connects knows by the
+ * endpoint on which host the other end is (keys_place). While keys are rotated, there are two in the
+ * allow-list: those who connect try each of them (keys_servers), so it does not matter which one the other
+ * end already has.
  */
 #ifndef FREEZELINE_KEYS_H
 #define FREEZELINE_KEYS_H
@@ -22,10 +23,14 @@
 
 #define KEYS_SERVERS 2 /* keys of one role that are tried */
 
-/* Reads DIRECTORY/ROLE.key and DIRECTORY/allowed. Clients and operators need no allow-list where their key
+/* Reads DIRECTORY/ROLE-HOST.key, or DIRECTORY/ROLE.key where that is not there or `host` is NULL, and
+ * DIRECTORY/allowed. Clients and operators need no allow-list where their key
  * names brokers. FL_CONFIG, FL_NOT_FOUND with what to do: no keys, wrong modes, a key that is not allowed or
  * has expired. */
-int keys_open(struct keys **out, const char *directory, enum party self, struct error *e);
+int keys_open(struct keys **out, const char *directory, enum party self, const char *host, struct error *e);
+/* Who listens at `text`, an endpoint or the address in some, is on that host. Before anything connects.
+ * FL_NOMEM. */
+int keys_place(struct keys *k, const char *text, const char *host, struct error *e);
 /* After the contexts that it guards were terminated. Wipes what it held. NULL is fine. */
 void keys_close(struct keys *k);
 
@@ -34,10 +39,11 @@ int keys_guard(struct keys *k, void *context, struct error *e);
 
 /* The next zmq_bind of this socket is CURVE's server. FL_OK or FL_INTERNAL. */
 int keys_for_bind(const struct keys *k, void *socket, struct error *e);
-/* How many keys processes of that party may have now: 0 to KEYS_SERVERS. */
-int keys_servers(struct keys *k, enum party at);
+/* How many keys a process of that party at `endpoint` may have now: 0 to KEYS_SERVERS. */
+int keys_servers(struct keys *k, enum party at, const char *endpoint);
 /* The next zmq_connect of this socket takes the other end for that party, with the i-th of its keys. */
-int keys_for_connect(struct keys *k, void *socket, enum party at, int i, struct error *e);
+int keys_for_connect(struct keys *k, void *socket, enum party at, const char *endpoint, int i,
+                     struct error *e);
 /* The next zmq_bind or zmq_connect has no encryption again. */
 int keys_for_none(void *socket, struct error *e);
 

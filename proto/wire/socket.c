@@ -207,11 +207,11 @@ static int connect_encrypted(void *socket, const char *endpoint, enum party to, 
     if (!s->keys)
         return no_keys(endpoint, e);
     to = to ? to : PARTY_BROKER;
-    n = keys_servers(s->keys, to);
+    n = keys_servers(s->keys, to, endpoint);
     if (n > 1 && !set_int(socket, ZMQ_IMMEDIATE, 1))
         return error_set(e, FL_INTERNAL, "cannot set the options of %s: %s", endpoint, zmq_strerror(errno));
     for (int i = 0; i < (n ? n : 1) && !rc; i++)
-        if (!(rc = keys_for_connect(s->keys, socket, to, i, e)) &&
+        if (!(rc = keys_for_connect(s->keys, socket, to, endpoint, i, e)) &&
             zmq_connect(socket, another_text(endpoint, i, text, sizeof text)))
             rc = error_set(e, FL_CONFIG, "cannot connect to %s: %s", endpoint, zmq_strerror(errno));
     return rc;

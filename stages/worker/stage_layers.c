@@ -17,6 +17,7 @@
 #include "stages/place/origin.h"
 #include "stages/place/placement.h"
 #include "stages/place/precision_options.h"
+#include "wire/frame_limits.h"
 
 #define MESSAGE_HEAP_BYTES (8 << 20)
 
@@ -81,6 +82,11 @@ static int check_model(struct stage_layers *l, const struct graph *g, struct err
     if (l->last && out.dtype != TENSOR_F32)
         return error_set(e, FL_UNSUPPORTED, "%s: its output is %s, scores must be float32", g->path,
                          tensor_dtype_name(out.dtype));
+    if (l->last && tensor_bytes(&out) > frame_answer_bytes(l->pipeline))
+        return error_set(e, FL_CONFIG,
+                         "%s: an answer has %.1f MB, and answers may be as large as requests: raise "
+                         "broker.max_request_mb (%g)",
+                         g->path, (double)tensor_bytes(&out) / (1 << 20), l->pipeline->broker.max_request_mb);
     return FL_OK;
 }
 

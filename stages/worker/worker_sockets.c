@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "wire/frame_limits.h"
 
 #define ENVELOPE   (64 << 10) /* a job's is never larger */
 #define GOODBYE_MS 500
@@ -28,14 +29,13 @@ static void check_placement(const struct pipeline *p, const char *endpoint)
 static int connect_to(struct worker_sockets *s, struct link *l, int door, int type, const char *endpoint,
                       enum party to, int high_water, bool immediate, struct error *e)
 {
-    struct socket_options o = {.high_water = high_water, .immediate = immediate, .to = to};
+    struct socket_options o = {
+        .high_water = high_water, .max_bytes = FRAME_CONTROL_BYTES, .immediate = immediate, .to = to};
     *l = (struct link){.lanes = s->lanes, .door = door};
     return link_open(l, s->context, type, FRAMES_CONNECT, endpoint, &o, NULL, &s->pipeline->security, e);
 }
 
-/* A frame that promises more than any of ours has ends its connection, which comes again at once: where its
- * length was changed on the way, the receiver would wait for the rest, and swallow what comes instead. What
- * clients ask of stage 0 may be of a wrong shape, which is answered. */
+/* What clients ask of stage 0 may be of a wrong shape, which is answered. */
 static int64_t largest_frame(const struct worker_sockets *s, size_t input_bytes)
 {
     if (!s->stage)
@@ -61,7 +61,7 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
 static int connect_brokers(struct worker_sockets *s, int many, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
-    struct socket_options control = {.high_water = 1000, .immediate = true};
+    struct socket_options control = {.high_water = 1000, .max_bytes = FRAME_CONTROL_BYTES, .immediate = true};
     int rc = FL_OK;
     for (int i = 0; !rc && i < pipeline_brokers(p); i++, s->n_brokers = i) {
         struct broker_replica b = pipeline_broker(p, i);

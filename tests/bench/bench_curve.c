@@ -52,7 +52,7 @@ static void *open_socket(void *context, enum frames_mode mode, const char *endpo
 {
     struct error e;
     void *socket;
-    if ((s->mode == SECURITY_CURVE && keys_open(&s->keys, folder, self, &e)) ||
+    if ((s->mode == SECURITY_CURVE && keys_open(&s->keys, folder, self, NULL, &e)) ||
         frames_socket(&socket, context, ZMQ_DEALER, mode, endpoint, NULL, s, &e))
         die(e.text);
     return socket;

@@ -162,7 +162,7 @@ static void a_key_is_good_for_its_role_alone(void **state)
     (void)state;
 
     steady_begin(&load, h, 50);
-    assert_int_equal(keys_open(&s.keys, p->keys, PARTY_CLIENT, &e), FL_OK);
+    assert_int_equal(keys_open(&s.keys, p->keys, PARTY_CLIENT, NULL, &e), FL_OK);
     assert_int_equal(
         frames_socket(&control, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.control, &o, &s, &e), FL_OK);
     while (frames_send(control, NULL, &m, NULL) == FL_AGAIN)

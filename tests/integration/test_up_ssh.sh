@@ -276,9 +276,27 @@ keys_reach_hosts() { # CONFIG
         $world exec 1 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
         revoked_though_one_is_away "$1" &&
         ! $world exec 1 sh -c 'grep -r alice /root/.cache/freezeline/pipelines/*/keys/allowed' &&
-        fl keys rotate -c "$1" && says 'not started again since the last step' fl keys rotate -c "$1" &&
+        fl keys rotate @b -c "$1" && says 'not started again since the last step' fl keys rotate -c "$1" &&
+        says 'other keys than those of host .c. are being rotated' fl keys rotate @c --anyway -c "$1" &&
         fl restart -c "$1" --rolling && fl keys rotate -c "$1" &&
-        fl restart -c "$1" --rolling && fl keys rotate -c "$1" &&
+        fl restart -c "$1" --rolling && fl keys rotate @b -c "$1" &&
+        answers "$1" | diff "$work/one.answers" -
+}
+b_is() { # CONFIG STATE: of the worker on b
+    for i in $(seq 300); do
+        fl status -c "$1" >"$work/status" && grep -q "^stage0.1 *b *[0-9]* *$2" "$work/status" && return 0
+        sleep 0.2
+    done
+    cat "$work/status"
+    return 1
+}
+# What runs on a host that was stolen is refused; the others serve on; with new keys it comes back.
+host_is_shut_out() { # CONFIG
+    says 'no host .x. has keys' fl keys revoke @x -c "$1" && fl keys list -c "$1" | grep -q 'worker@b ' &&
+        $world exec 0 cp -r "$work/keys" "$work/stolen" && fl keys revoke @b -c "$1" &&
+        ! fl keys list -c "$1" | grep '@b' && b_is "$1" dead && answers "$1" | diff "$work/one.answers" - &&
+        says 'no way in\|does not answer\|is not in' fl status -c "$1" --set keys="$work/stolen" --host b
+    fl keys make -c "$1" && b_is "$1" ready &&
         answers "$1" | diff "$work/one.answers" -
 }
 
@@ -288,8 +306,9 @@ encrypted() {
         fl up -c "$work/curve.yaml" --on ssh && answers "$work/curve.yaml" | diff "$work/one.answers" - || return 1
     # A host has the secrets of what runs there, for its user alone.
     $world exec 2 sh -c 'cd /root/.cache/freezeline/pipelines/*/keys && ls -l && ls && ! ls -l | grep -q "rw-r"' |
-        tee "$work/keys.b" && ! grep -q broker.key "$work/keys.b" && grep -q worker.key "$work/keys.b" &&
-        keys_reach_hosts "$work/curve.yaml" && fl down -c "$work/curve.yaml" && nothing_left
+        tee "$work/keys.b" && ! grep -q 'broker\|-a.key' "$work/keys.b" && grep -q worker-b.key "$work/keys.b" &&
+        keys_reach_hosts "$work/curve.yaml" && host_is_shut_out "$work/curve.yaml" &&
+        fl down -c "$work/curve.yaml" && nothing_left
 }
 check "security: curve" encrypted
 

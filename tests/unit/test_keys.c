@@ -75,6 +75,8 @@ static void a_key_is_written_for_its_owner_and_read_again(void **state)
     (void)state;
     assert_int_equal(key_pair_new(&k, PARTY_CLIENT, "alice", &e), FL_OK);
     memcpy(k.broker[k.n_brokers++], k.public_key, KEY_TEXT_BYTES);
+    memcpy(k.broker[k.n_brokers], k.public_key, KEY_TEXT_BYTES);
+    strcpy(k.broker_host[k.n_brokers++], "node-1.b");
     assert_int_equal(key_file_write(&k, in_folder("client.key"), &e), FL_OK);
     assert_int_equal(stat(in_folder("client.key"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
@@ -95,6 +97,8 @@ static void bad_key_files_are_refused(void **state)
         "role client\n",
         "public: tooshort\n",
         "name: a b\n",
+        "name: a b c\n",
+        "broker: tooshort host\n",
         "role: client\nname: a\npublic: Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\n"
         "secret: Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\n", /* not a pair */
     };
@@ -170,22 +174,22 @@ static void what_cannot_serve_is_refused_at_the_start(void **state)
     struct keys *k;
     struct error e;
     (void)state;
-    assert_int_equal(keys_open(&k, in_folder("nowhere"), PARTY_BROKER, &e), FL_NOT_FOUND);
+    assert_int_equal(keys_open(&k, in_folder("nowhere"), PARTY_BROKER, NULL, &e), FL_NOT_FOUND);
     assert_non_null(strstr(e.text, "`freezeline keys make` makes them"));
-    assert_int_equal(keys_open(&k, folder, PARTY_BROKER, &e), FL_NOT_FOUND);
+    assert_int_equal(keys_open(&k, folder, PARTY_BROKER, NULL, &e), FL_NOT_FOUND);
     give(&list, PARTY_WORKER, "worker", "worker.key", 1000);
     give(&list, PARTY_WORKER, "worker2", "broker.key", 0);
     give(&list, PARTY_CACHE, "cache", "cache.key", 0);
     list.n--;
     assert_int_equal(allow_list_write(&list, folder, NULL), FL_OK);
-    assert_int_equal(keys_open(&k, folder, PARTY_WORKER, &e), FL_CONFIG);
+    assert_int_equal(keys_open(&k, folder, PARTY_WORKER, NULL, &e), FL_CONFIG);
     assert_non_null(strstr(e.text, "has expired on 1970-01-01T00:16:40Z"));
-    assert_int_equal(keys_open(&k, folder, PARTY_BROKER, &e), FL_CONFIG);
+    assert_int_equal(keys_open(&k, folder, PARTY_BROKER, NULL, &e), FL_CONFIG);
     assert_non_null(strstr(e.text, "is the key of a worker, not of a broker"));
-    assert_int_equal(keys_open(&k, folder, PARTY_CACHE, &e), FL_CONFIG);
+    assert_int_equal(keys_open(&k, folder, PARTY_CACHE, NULL, &e), FL_CONFIG);
     assert_non_null(strstr(e.text, "cache.key is not in"));
     chmod(folder, 0777);
-    assert_int_equal(keys_open(&k, folder, PARTY_CACHE, &e), FL_CONFIG);
+    assert_int_equal(keys_open(&k, folder, PARTY_CACHE, NULL, &e), FL_CONFIG);
     assert_non_null(strstr(e.text, "others can change it"));
     chmod(folder, 0700);
     allow_list_free(&list);
@@ -212,17 +216,17 @@ static void three_steps_replace_all_keys(void **state)
     give(&list, PARTY_CLIENT, "alice", "alice.key", 0);
     key_file_read(&before, in_folder("worker.key"), NULL);
     assert_int_equal(key_rotation_step(folder), ROTATION_NONE);
-    assert_int_equal(key_rotation_turn(folder, &list, text, sizeof text, &e), FL_OK);
+    assert_int_equal(key_rotation_turn(folder, NULL, &list, text, sizeof text, &e), FL_OK);
     assert_int_equal(key_rotation_step(folder), ROTATION_MADE);
     assert_int_equal(list.n, 13);
     assert_int_equal(keys_of(&list, PARTY_BROKER), 2);
     assert_int_equal(key_file_read(&next, in_folder("worker.next.key"), NULL), FL_OK);
-    assert_int_equal(key_rotation_turn(folder, &list, text, sizeof text, &e), FL_OK);
+    assert_int_equal(key_rotation_turn(folder, NULL, &list, text, sizeof text, &e), FL_OK);
     assert_int_equal(key_rotation_step(folder), ROTATION_CHANGED);
     assert_int_equal(key_file_read(&after, in_folder("worker.key"), NULL), FL_OK);
     assert_string_equal(after.public_key, next.public_key);
     assert_int_equal(list.n, 13);
-    assert_int_equal(key_rotation_turn(folder, &list, text, sizeof text, &e), FL_OK);
+    assert_int_equal(key_rotation_turn(folder, NULL, &list, text, sizeof text, &e), FL_OK);
     assert_int_equal(key_rotation_step(folder), ROTATION_NONE);
     assert_int_equal(list.n, 7);
     assert_null(allow_list_find(&list, before.public_key));
@@ -231,7 +235,71 @@ static void three_steps_replace_all_keys(void **state)
     allow_list_free(&list);
 }
 
+static void one_host_has_its_keys_replaced(void **state)
+{
+    struct allow_list list = {0};
+    struct key_pair b, other;
+    struct error e;
+    char text[400];
+    (void)state;
+    give(&list, PARTY_WORKER, "worker@a", "worker-a.key", 0);
+    give(&list, PARTY_WORKER, "worker@b", "worker-b.key", 0);
+    give(&list, PARTY_CLIENT, "client@next", "client-next.key", 0);
+    key_file_read(&b, in_folder("worker-b.key"), NULL);
+    assert_int_equal(key_rotation_turn(folder, "x", &list, text, sizeof text, &e), FL_NOT_FOUND);
+    assert_int_equal(key_rotation_turn(folder, "b", &list, text, sizeof text, &e), FL_OK);
+    assert_int_equal(list.n, 4);
+    assert_string_equal(list.entry[3].name, "worker@b@@next");
+    assert_int_equal(key_rotation_turn(folder, "a", &list, text, sizeof text, &e), FL_USAGE);
+    assert_int_equal(key_rotation_turn(folder, "b", &list, text, sizeof text, &e), FL_OK);
+    assert_int_equal(key_rotation_turn(folder, NULL, &list, text, sizeof text, &e), FL_OK);
+    assert_int_equal(list.n, 3);
+    assert_null(allow_list_find(&list, b.public_key));
+    assert_int_equal(key_file_read(&other, in_folder("worker-b.key"), &e), FL_OK);
+    assert_string_equal(allow_list_find(&list, other.public_key)->name, "worker@b");
+    assert_int_equal(key_rotation_step(folder), ROTATION_NONE);
+    allow_list_free(&list);
+}
+
 /* ---- sockets ---- */
+
+/* By which key it takes whoever listens there to prove himself. */
+static const char *expected_name(struct keys *k, const struct allow_list *list, const char *endpoint)
+{
+    void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_PUSH);
+    char key[KEY_TEXT_BYTES];
+    size_t size = sizeof key;
+    struct error e;
+    assert_int_equal(keys_for_connect(k, socket, PARTY_BROKER, endpoint, 0, &e), FL_OK);
+    assert_int_equal(zmq_getsockopt(socket, ZMQ_CURVE_SERVERKEY, key, &size), 0);
+    zmq_close(socket);
+    zmq_ctx_term(context);
+    return allow_list_find(list, key)->name;
+}
+
+static void who_connects_knows_the_key_of_the_host(void **state)
+{
+    struct allow_list list = {0};
+    struct keys *k;
+    struct error e;
+    (void)state;
+    give(&list, PARTY_BROKER, "broker@a", "broker-a.key", 0);
+    give(&list, PARTY_BROKER, "broker@b", "broker-b.key", 0);
+    give(&list, PARTY_WORKER, "worker@b", "worker-b.key", 0);
+    assert_int_equal(allow_list_write(&list, folder, NULL), FL_OK);
+    assert_int_equal(keys_open(&k, folder, PARTY_WORKER, "a", &e), FL_NOT_FOUND);
+    assert_int_equal(keys_open(&k, folder, PARTY_WORKER, "b", &e), FL_OK);
+    assert_int_equal(keys_place(k, "tcp://many:7", "b", &e) + keys_place(k, "10.0.0.1", "a", &e) +
+                         keys_place(k, "fd00::2", "b", &e),
+                     FL_OK);
+    assert_string_equal(expected_name(k, &list, "tcp://10.0.0.1:99"), "broker@a");
+    assert_string_equal(expected_name(k, &list, "tcp://[fd00::2]:99"), "broker@b");
+    assert_string_equal(expected_name(k, &list, "tcp://many:7"), "broker@b");
+    assert_int_equal(keys_servers(k, PARTY_BROKER, "tcp://many:7"), 1);
+    assert_int_equal(keys_servers(k, PARTY_BROKER, "tcp://many:8"), 2);
+    keys_close(k);
+    allow_list_free(&list);
+}
 
 struct end {
     void *context;
@@ -245,7 +313,7 @@ static void open_end(struct end *n, enum party self, enum gate gate, enum frames
     struct socket_options o = {.to = to};
     struct error e = {0};
     *n = (struct end){.context = zmq_ctx_new(), .security = {.mode = SECURITY_CURVE}, .link = {.gate = gate}};
-    if (keys_open(&n->security.keys, folder, self, &e) ||
+    if (keys_open(&n->security.keys, folder, self, NULL, &e) ||
         link_open(&n->link, n->context, mode == FRAMES_BIND ? ZMQ_PULL : ZMQ_PUSH, mode, endpoint, &o, NULL,
                   &n->security, &e))
         fail_msg("%s", e.text);
@@ -385,7 +453,7 @@ static void either_key_of_a_rotation_is_found(void **state)
     (void)state;
     log_open("test", "error");
     give_all(&list);
-    assert_int_equal(key_rotation_turn(folder, &list, text, sizeof text, NULL), FL_OK);
+    assert_int_equal(key_rotation_turn(folder, NULL, &list, text, sizeof text, NULL), FL_OK);
     for (int turn = 0; turn < 2; turn++) { /* the old key, then the new one */
         open_end(&broker, PARTY_BROKER, GATE_RESULTS, FRAMES_BIND, "tcp://127.0.0.1:*", 0);
         bound_at(&broker, endpoint, sizeof endpoint);
@@ -396,7 +464,7 @@ static void either_key_of_a_rotation_is_found(void **state)
         close_end(&worker);
         close_end(&broker);
         if (!turn)
-            assert_int_equal(key_rotation_turn(folder, &list, text, sizeof text, NULL), FL_OK);
+            assert_int_equal(key_rotation_turn(folder, NULL, &list, text, sizeof text, NULL), FL_OK);
     }
     allow_list_free(&list);
 }
@@ -454,6 +522,8 @@ int main(void)
         IN_FOLDER(who_is_revoked_is_refused_on_a_connection_that_is_there),
         IN_FOLDER(who_expires_is_refused_on_a_connection_that_is_there),
         IN_FOLDER(either_key_of_a_rotation_is_found),
+        IN_FOLDER(one_host_has_its_keys_replaced),
+        IN_FOLDER(who_connects_knows_the_key_of_the_host),
         cmocka_unit_test(each_message_has_its_parties),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
