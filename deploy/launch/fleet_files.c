@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "broker/http/http_access.h"
 #include "cache_service/store/manifest.h"
 #include "config/precision.h"
@@ -57,6 +58,7 @@ struct adding {
     struct error *e;
     int rc; /* of weights */
     bool keys_alone;
+    struct allow_list allowed;
 };
 
 static const char *base_of(const char *path)
@@ -136,10 +138,36 @@ static int add_key(struct adding *a, int host, const char *name)
     return rc ? rc : shipment_add(a->s, host, from, to, a->e);
 }
 
+/* What nobody would take, or others could read, is not brought anywhere. */
+static int check_secret(struct adding *a, const char *path)
+{
+    int64_t now_s = (int64_t)(clock_wall_ms() / 1000);
+    const struct allowed *known;
+    char moment[MOMENT_BYTES];
+    struct key_pair k;
+    int rc = key_file_read(&k, path, a->e);
+
+    if (!rc && !(known = allow_list_find(&a->allowed, k.public_key)))
+        rc = error_set(a->e, FL_CONFIG,
+                       "%s is not in %s/" ALLOW_LIST_FILE
+                       ": remove it, and `freezeline keys make` makes another",
+                       path, a->p->keys);
+    else if (!rc && !allowed_at(known, now_s))
+        rc = error_set(a->e, FL_CONFIG, "%s has expired on %s: `freezeline keys rotate` makes a new one",
+                       path, moment_text(known->until_s, moment));
+    key_pair_wipe(&k);
+    return rc == FL_NOT_FOUND ? FL_OK : rc; /* add_key says so */
+}
+
 static int add_secret(struct adding *a, int host, enum party who)
 {
-    char name[KEY_FILE_BYTES];
-    return add_key(a, host, key_file_name(name, who, "", a->p->host[host].name));
+    char name[KEY_FILE_BYTES], path[KEY_PATH_BYTES];
+    int rc;
+
+    key_file_name(name, who, "", a->p->host[host].name);
+    if ((rc = key_path(path, a->p->keys, name, a->e)) || (rc = check_secret(a, path)))
+        return rc;
+    return add_key(a, host, name);
 }
 
 /* A host gets its own secrets of the roles that it runs, and that of a client, by which its supervisor asks.
@@ -156,6 +184,9 @@ static int add_keys(struct adding *a)
 
     if (a->p->security.mode != SECURITY_CURVE)
         return FL_OK;
+    if (((rc = key_check_modes(a->p->keys, false, a->e)) && rc != FL_NOT_FOUND) ||
+        ((rc = allow_list_read(&a->allowed, a->p->keys, a->e)) && rc != FL_NOT_FOUND))
+        return rc;
     if ((rc = add_key(a, SHIPMENT_ALL, ALLOW_LIST_FILE)) || (rc = roles_list(a->p, role, &n, a->e)))
         return rc;
     for (int i = 0; !rc && i < a->p->n_hosts; i++)
@@ -260,7 +291,7 @@ static int add_all(struct adding *a)
 
 int fleet_files(struct shipment *s, const struct pipeline *p, enum fleet_part what, struct error *e)
 {
-    struct adding a = {s, p, e, FL_OK, what == FLEET_KEYS};
+    struct adding a = {s, p, e, FL_OK, what == FLEET_KEYS, {0}};
     char id[SHIPMENT_ID_BYTES], path[STATE_PATH_BYTES];
     int rc;
 
@@ -276,6 +307,7 @@ int fleet_files(struct shipment *s, const struct pipeline *p, enum fleet_part wh
         rc = add_http(&a);
     if (!rc && what == FLEET_ALL)
         rc = add_all(&a);
+    allow_list_free(&a.allowed);
     if (rc)
         shipment_free(s);
     return rc;

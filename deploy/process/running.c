@@ -14,6 +14,8 @@
 #include "claim.h"
 #include "client/client.h"
 #include "deploy/tool/state.h"
+#include "serving.h"
+#include "word.h"
 
 /* Owned. */
 static char *real_path(const char *path)
@@ -99,7 +101,8 @@ static void load_again(struct pipeline **out, const struct pipeline_arguments *a
                 e.text);
         return;
     }
-    if (strcmp(p->state, (*out)->state) && claim_look(p, &who) == CLAIM_NOBODY) { /* it was stopped since */
+    if (strcmp(p->state, (*out)->state) && claim_look(p, &who) == CLAIM_NOBODY &&
+        !word_there(p, SERVING_PLACED)) { /* it was stopped since, here and on hosts */
         pipeline_free(p);
         return;
     }

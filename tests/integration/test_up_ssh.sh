@@ -258,6 +258,15 @@ broken_stage() {
 check "a stage that cannot start" broken_stage
 check "a cpu that a host has not" says "host b: stages.0.replicas.1: " fl up -c "$three" --on ssh \
     --set 'stages.0.replicas=[{host: a}, {host: b, cpus: [4000]}]'
+wrong_host_key() {
+    known=$work/world/h0/home/.ssh/known_hosts
+    cp "$known" "$work/known" && sed -i '/^h2,/d' "$known" &&
+        says 'host b .*its host key is not known here' fl up -c "$three" --on ssh &&
+        sed -n 's/^h1,[^ ]*/h2,10.77.0.2/p' "$work/known" >>"$known" &&
+        says 'host b .*its host key is not the one that is known' fl up -c "$three" --on ssh &&
+        cp "$work/known" "$known"
+}
+check "a host with another key than is known" wrong_host_key
 check "no hosts" says "names no .hosts." fl up -c "$one" --on ssh
 
 # --- keys ---
@@ -296,14 +305,23 @@ host_is_shut_out() { # CONFIG
         $world exec 0 cp -r "$work/keys" "$work/stolen" && fl keys revoke @b -c "$1" &&
         ! fl keys list -c "$1" | grep '@b' && b_is "$1" dead && answers "$1" | diff "$work/one.answers" - &&
         says 'no way in\|does not answer\|is not in' fl status -c "$1" --set keys="$work/stolen" --host b
-    fl keys make -c "$1" && b_is "$1" ready &&
+    fl keys make -c "$1" && $world exec 2 pkill -9 freezeline-stag && b_is "$1" ready &&
         answers "$1" | diff "$work/one.answers" -
 }
 
+keys_that_nobody_takes() { # CONFIG
+    key=$work/keys/worker-b.key list=$work/keys/allowed
+    chmod 644 "$key" && says 'worker-b.key has mode 644' fl up -c "$1" --on ssh && chmod 600 "$key" &&
+        chmod 666 "$list" && says 'allowed has mode 666' fl up -c "$1" --on ssh && chmod 600 "$list" &&
+        cp -p "$list" "$work/listed" && sed -i '/worker@b /s/-$/2020-01-01T00:00:00Z/' "$list" &&
+        says 'worker-b.key has expired on 2020' fl up -c "$1" --on ssh && sed -i '/worker@b /d' "$list" &&
+        says 'worker-b.key is not in' fl up -c "$1" --on ssh && cp -p "$work/listed" "$list"
+}
 encrypted() {
     sed 's/^security: none/security: curve/; s/^name: tiny/name: tiny\nkeys: keys/' "$three" >"$work/curve.yaml"
     says 'freezeline keys make' fl up -c "$work/curve.yaml" --on ssh && fl keys make -c "$work/curve.yaml" &&
-        fl up -c "$work/curve.yaml" --on ssh && answers "$work/curve.yaml" | diff "$work/one.answers" - || return 1
+        keys_that_nobody_takes "$work/curve.yaml" && fl up -c "$work/curve.yaml" --on ssh &&
+        answers "$work/curve.yaml" | diff "$work/one.answers" - || return 1
     # A host has the secrets of what runs there, for its user alone.
     $world exec 2 sh -c 'cd /root/.cache/freezeline/pipelines/*/keys && ls -l && ls && ! ls -l | grep -q "rw-r"' |
         tee "$work/keys.b" && ! grep -q 'broker\|-a.key' "$work/keys.b" && grep -q worker-b.key "$work/keys.b" &&
@@ -326,7 +344,9 @@ ipv6_and_long_paths() {
     long=.cache/$(printf 'long%.0s' $(seq 30))
     sed 's/10\.77\.0\.1,/"fd00:77::2",/; s/10\.77\.0\.2,/"[fd00:77::3]",/; s/10\.77\.0\.3,/"fd00:77::4",/' \
         "$three" >"$work/six.yaml"
-    fl up -c "$work/six.yaml" --on ssh --set "launch.directory=$long" >"$work/six" && cat "$work/six" &&
+    mkdir -p "$work/$long" && cp -r "$work/state/caches" "$work/$long" # what serves is found there by the file alone
+    fl up -c "$work/six.yaml" --on ssh --set "launch.directory=$long" --set "state=$work/$long" >"$work/six" &&
+        cat "$work/six" &&
         grep -q 'tcp://\[fd00:77::2\]:5601' "$work/six" &&
         answers "$work/six.yaml" | diff "$work/one.answers" - && fl down -c "$work/six.yaml" && nothing_left
 }
