@@ -273,6 +273,15 @@ static double accuracy(const struct quantizing *q, const struct tried *t)
     return dataset_has_labels(q->data) ? share(t->right, q) : NAN;
 }
 
+static const char *verdict_on(const struct quantizing *q, const struct tried *at)
+{
+    if (!at->runs || at->keeps)
+        return at->runs ? "" : "does not run here";
+    return 1 - share(at->same, q) <= q->pipeline->cache.max_accuracy_loss / 100
+               ? "too few records to tell that it loses so little: give more --data"
+               : "more than may be lost";
+}
+
 static int print_table(const struct quantizing *q, struct error *e)
 {
     struct table *t = table_new("precision|ms|agreement|accuracy|lost at most|", "lrrrrl");
@@ -286,7 +295,7 @@ static int print_table(const struct quantizing *q, struct error *e)
         table_number(t, "%.2f%%", at->runs ? 100 * share(at->same, q) : NAN);
         table_number(t, "%.2f%%", at->runs ? 100 * accuracy(q, at) : NAN);
         table_number(t, "%.2f points", at->runs ? 100 * at->upper : NAN);
-        table_cell(t, "%s", !at->runs ? "does not run here" : at->keeps ? "" : "more than may be lost");
+        table_cell(t, "%s", verdict_on(q, at));
     }
     rc = table_end(t, e);
     printf(
