@@ -18,8 +18,12 @@ int main(int argc, char **argv)
     float scores[10];
     int n = 0;
 
+    if (argc != 2) {
+        fprintf(stderr, "usage: ask PIPELINE.yaml\n");
+        return 2;
+    }
     memset(&answer, 0, sizeof answer);
-    if (argc != 2 || pipeline_load(&p, argv[1], NULL, 0, &e) || client_new(&c, p, &e) ||
+    if (pipeline_load(&p, argv[1], NULL, 0, &e) || client_new(&c, p, &e) ||
         client_infer(c, &input, 0, 10000, &answer, scores, 10, &n, &e) || answer.error) {
         fprintf(stderr, "%s%s\n", e.text, answer.text);
         return 1;
