@@ -291,9 +291,11 @@ keys_reach_hosts() { # CONFIG
         fl restart -c "$1" --rolling && fl keys rotate @b -c "$1" &&
         answers "$1" | diff "$work/one.answers" -
 }
-b_is() { # CONFIG STATE: of the worker on b
-    for i in $(seq 300); do
-        fl status -c "$1" >"$work/status" && grep -q "^stage0.1 *b *[0-9]* *$2" "$work/status" && return 0
+b_is() { # CONFIG STATE: of each worker on b
+    for i in $(seq 100); do
+        fl status -c "$1" >"$work/status"
+        awk -v state="$2" '/^stage/ && $2 == "b" { n++; other += $4 != state } END { exit !n || other }' \
+            "$work/status" && return 0
         sleep 0.2
     done
     cat "$work/status"
@@ -318,7 +320,11 @@ keys_that_nobody_takes() { # CONFIG
         says 'worker-b.key is not in' fl up -c "$1" --on ssh && cp -p "$work/listed" "$list"
 }
 encrypted() {
-    sed 's/^security: none/security: curve/; s/^name: tiny/name: tiny\nkeys: keys/' "$three" >"$work/curve.yaml"
+    # On b is only what another host has, too: it is shut out below.
+    sed 's/^security: none/security: curve/; s/^name: tiny/name: tiny\nkeys: keys/
+         s/- {replicas: .*/- {replicas: [{host: a}]}/; s/replicas: 2}/replicas: [{host: a}, {host: b}]}/
+         s/batch: 4}/batch: 4, replicas: [{host: c}]}/' "$three" >"$work/curve.yaml"
+    grep -c '{host: [abc]}' "$work/curve.yaml" | grep -qx 3 || return 1
     says 'freezeline keys make' fl up -c "$work/curve.yaml" --on ssh && fl keys make -c "$work/curve.yaml" &&
         keys_that_nobody_takes "$work/curve.yaml" && fl up -c "$work/curve.yaml" --on ssh &&
         answers "$work/curve.yaml" | diff "$work/one.answers" - || return 1
