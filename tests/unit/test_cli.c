@@ -117,7 +117,7 @@ static void test_usage(void **state)
         {"build -c x.yaml", 2, "--train and --calibrate"},
         {"status", 2, "-c P.yaml is missing"},
         {"up -c configs/demo/demo.yaml --on cloud", 2, "local"},
-        {"simulate -c x.yaml --rate 3", 2, "--measured is missing"},
+        {"simulate -c x.yaml --rate 3", 2, "--measured FILE is missing"},
         {"simulate -c x.yaml --measured m.json", 2, "--sweep"},
         {"simulate -c x.yaml --measured m.json --rate 3 --closed 3", 2, "exclude"},
         {"simulate -c x.yaml --measured m.json --rate 3 --search", 2, "--target-p99-ms"},
