@@ -118,7 +118,7 @@ static struct http_guest guest_of(struct http_door *d, struct MHD_Connection *co
         session_of(connection), (int64_t)(clock_wall_ms() / 1000));
 }
 
-/* By the headers alone. Who may not ask is told so before the body comes; who asks too often, after it. */
+/* By the headers alone: the body of who may not ask, or asks too often, is thrown away as it comes. */
 static void look_who_asks(struct http_door *d, struct http_call *c)
 {
     const struct http_caller *caller = caller_of(c->connection);
@@ -163,6 +163,13 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
     return c;
 }
 
+/* A reply before the body has come ends the connection, and who is still sending then may never read it. So
+ * only those hear at once who wait until they are asked for the body, or whose body nobody would read. */
+static bool waits_with_body(struct MHD_Connection *connection)
+{
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT) != NULL;
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
                                   const char *method, const char *version, const char *bytes, size_t *n,
                                   void **state)
@@ -177,8 +184,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
             return MHD_NO;
         if (c->error.code == FL_TOO_LARGE)
             http_call_finish(c, d->pipeline, NULL);
-        /* A reply before the body comes ends the connection. */
-        return c->reply.status ? http_server_reply(&d->server, c) : MHD_YES;
+        if (c->reply.status && (c->error.code == FL_TOO_LARGE || waits_with_body(connection)))
+            return http_server_reply(&d->server, c);
+        c->refused = c->refused || c->reply.status;
+        return MHD_YES;
     }
     if (*n) {
         bool go_on = http_call_body(c, bytes, *n);
