@@ -19,8 +19,8 @@ struct progress {
 };
 
 void progress_open(struct progress *p, FILE *to);
-/* `done` of `total` of `phase`, 0: nobody knows of how many; a new phase ends the line of the last one. `number` is shown when it is a
- * number. */
+/* `done` of `total` of `phase`, 0: nobody knows of how many; a new phase ends the line of the last one.
+ * `number` is shown when it is a number. */
 void progress_update(struct progress *p, const char *phase, int64_t done, int64_t total, double number);
 /* Ends the line, so that what is printed next stands on its own. */
 void progress_close(struct progress *p);
