@@ -6,10 +6,9 @@
 
 #include "base/clock.h"
 
-#define STEP 0.03 /* of the bound, for one request that waits too long */
-#define LEAST                                                                                    \
-    0.05 /* of the processors: who waits though so few of them are used waits for something else \
-          */
+/* Of the processors: who waits though so few of them are used waits for something else. */
+#define LEAST       0.05
+#define STEP        0.03 /* of the bound, for one request that waits too long */
 #define ALL_CHEAP   0.8
 #define WINDOW_S    0.5 /* at least; and so many requests of the dearest variant, up to the longest: */
 #define WINDOW_OF   64
