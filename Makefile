@@ -27,15 +27,17 @@ PACKAGES := libzmq libprotobuf-c yaml-0.1 hiredis openblas jansson libxxhash lib
 # For the broker alone: what uses none of it is not linked with it, nor with all that it needs itself.
 HTTP     := libmicrohttpd gnutls
 DNNL     := $(shell test -f /usr/include/dnnl.h && echo 1)
+REDIS_TLS := $(shell pkg-config --exists hiredis_ssl && echo 1)
 
 # The sanitizers go with -O1: it compiles in 0.6 of the time, and stacks are easier to read; of debug information they
 # need lines alone.
-CFLAGS   ?= $(if $(SANITIZE),-O1 -g1,-O2 -g)
-C_FLAGS  := -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(if $(DNNL),-DFREEZELINE_DNNL) $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) \
+CFLAGS   ?= $(if $(findstring fuzzer,$(SANITIZE)),-O2 -g1,$(if $(SANITIZE),-O1 -g1,-O2 -g))
+C_FLAGS  := -D_GNU_SOURCE -Iproto -I. -I$(B)/gen $(if $(DNNL),-DFREEZELINE_DNNL) $(if $(REDIS_TLS),-DFREEZELINE_REDIS_TLS) \
+            $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) \
             $(CPPFLAGS) $(CFLAGS) -std=c11 -fno-math-errno -fno-trapping-math $(WARNINGS) \
             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
 LD_FLAGS := $(LDFLAGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE))
-LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -Wl,--push-state,--as-needed $(shell pkg-config --libs $(HTTP) 2>/dev/null) -Wl,--pop-state $(if $(DNNL),-ldnnl) -lm -lpthread
+LD_LIBS  := $(LDLIBS) $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -Wl,--push-state,--as-needed $(shell pkg-config --libs $(HTTP) 2>/dev/null) $(if $(REDIS_TLS),-lhiredis_ssl) -Wl,--pop-state $(if $(DNNL),-ldnnl) -lm -lpthread
 # Libraries that were shipped along with a program (deploy/hosts) are found in lib/ beside its bin/.
 BESIDE := -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/../lib'
 # Loops over all points and features: worth the vectoriser that -O2 leaves out. With sanitizers -O1 as all else: -O3
@@ -104,8 +106,10 @@ $(B)/%.o: %.c $(B)/flags | $(PB_C)
 
 # Tests wait more than they compute.
 $(B)/tests/unit/%.o $(B)/tests/integration/%.o: EXTRA := -O1 $(GUESSED)
-$(B)/cache_service/train/net%.o $(B)/proto/index/map.o $(B)/proto/index/projection.o: EXTRA := $(LOOPS_FLAGS)
+$(B)/cache_service/train/net%.o $(B)/proto/index/int8_product.o $(B)/proto/index/map.o $(B)/proto/index/projection.o: EXTRA := $(LOOPS_FLAGS)
 $(B)/proto/index/half.o $(B)/stages/simd/simd_%.o: EXTRA := $(SIMD_FLAGS)
+# Verdicts of learned caches are the same on all processors: no additions that one fuses and another does not.
+$(B)/proto/index/int8.o: EXTRA := $(LOOPS_FLAGS) -ffp-contract=off
 # Half of what tests with AddressSanitizer compute is these loops: -O2 takes 20 s to compile, and a third off the tests.
 ifneq ($(findstring address,$(SANITIZE)),)
 $(B)/stages/simd/simd_%.o: EXTRA += -O2
@@ -189,13 +193,14 @@ $(CONFORM): $(B)/tests/conformance/%: $(B)/tests/conformance/%.o $(LIB)
 	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS) -lcmocka
 
 # Each fuzz target linked with a plain main that replays files, so that the corpus is an ordinary test.
-$(REPLAYS): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(LIB)
+NO_KERNEL := $(addprefix -Wl$(comma)--wrap=,fopen fopen64 malloc calloc realloc aligned_alloc free) # no_kernel.c
+$(REPLAYS): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/no_kernel.o $(B)/tests/fuzz/replay.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LD_FLAGS) -o $@ $^ $(LD_LIBS)
+	$(Q)$(CC) $(LD_FLAGS) $(NO_KERNEL) -o $@ $^ $(LD_LIBS)
 
-$(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(LIB)
+$(FUZZERS): $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/no_kernel.o $(LIB)
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LD_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LD_LIBS)
+	$(Q)$(CC) $(LD_FLAGS) $(NO_KERNEL) -fsanitize=fuzzer -o $@ $^ $(LD_LIBS)
 
 $(FAULTS): $(patsubst %.c,$(B)/%.o,$(wildcard tests/faults/*.c)) $(LIB)
 	$(call say,LINK,$@)
@@ -231,17 +236,12 @@ PLANT = CC='$(CC)' C_FLAGS='$(C_FLAGS)' LD_FLAGS='$(LD_FLAGS)' LD_LIBS='$(LD_LIB
 faults-planted: $(FAULTS) $(B)/tests/unit/test_keeper_brain.o ## put old faults back, one at a time, and see that the search finds each [ONLY=NAME]
 	$(Q)$(PLANT) tests/faults/test_planted.sh $(ONLY)
 
-FUZZ_SECONDS ?= 30
-fuzz: ## fuzz each parser for FUZZ_SECONDS (30) with libFuzzer
+FUZZ_SECONDS ?= $(if $(FUZZ_RUNS),,30)
+fuzz: ## fuzz parsers and brains with libFuzzer, each for 30 s: make fuzz [FUZZ_SECONDS=N] [FUZZ_RUNS=N] [ONLY="NAME .."]
 	$(Q)$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzz-run
 
-# New inputs are kept in build/fuzz/TARGET; an input that fails is left in build/fuzz. Run `make fuzz FUZZ_SECONDS=600`
-# for more.
-fuzz-run: $(FUZZERS)
-	$(Q)rc=0; for t in $(FUZZERS); do n=$${t##*/fuzz_}; mkdir -p build/fuzz/$$n; \
-	printf '  FUZZ    %s, %s s\n' $$n $(FUZZ_SECONDS); \
-	$(SAN_ENV) $$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -entropic=0 -verbosity=0 -print_final_stats=1 \
-	    -artifact_prefix=build/fuzz/$$n- build/fuzz/$$n tests/fuzz/corpus/$$n || rc=1; done; exit $$rc
+fuzz-run: $(if $(ONLY),$(patsubst %,$(B)/tests/fuzz/fuzz_%,$(ONLY)),$(FUZZERS))
+	$(Q)FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_RUNS='$(FUZZ_RUNS)' tests/fuzz/fuzz.sh $^
 
 paper: deps ## the paper's experiment: make paper MODELS=DIRECTORY CIFAR10=DIRECTORY CIFAR100=DIRECTORY [CONFIG=FILE] [SET="KEY=VALUE ..."]
 	$(Q)$(MAKE) --no-print-directory $(PARALLEL) all && \
@@ -274,7 +274,7 @@ test: deps ## set everything up and run all tests
 
 check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(SIEGE_ALL) $(TABLED)) ## build and run all tests of one variant
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
-	FAULTS_SCHEDULES=$(if $(SANITIZE),1000,10000) tests/run.sh '$(VARIANT)' $(FAULT_SH) $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
+	FAULTS_SCHEDULES=$(if $(SANITIZE),1000,100000) tests/run.sh '$(VARIANT)' $(FAULT_SH) $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
 
 check-threads: all $(THREADED) $(FAULTS) ## build and run the tests that use threads (for SANITIZE=thread)
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
@@ -290,7 +290,7 @@ lint: ## static checks: cppcheck, shell syntax, formatting
 	$(Q)clang-format --dry-run --Werror $$(git ls-files '*.[ch]')
 	$(Q)for f in $$(git ls-files '*.sh'); do sh -n $$f || exit 1; done
 	$(Q)python3 -m compileall -q $$(git ls-files '*.py') >/dev/null
-	$(Q)cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	$(Q)cppcheck -q -j $(shell nproc) --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 	    --suppress=missingInclude -Iproto -I. proto stages broker cache_service deploy
 
 format: ## clang-format all sources in place

@@ -1,36 +1,40 @@
 /* dispatch.c - the brain's door: messages and moments go to the part that decides */
 #include "dispatch.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "dispatch_inside.h"
 #include "broker/state/trust.h"
 
-#define REPEAT_BYTES (16 << 20) /* of answers that are kept for requests that come again */
+/* Answers that are kept for requests that come again: at most, and of broker.max_memory_mb. */
+#define REPEAT_BYTES (16u << 20)
+#define REPEAT_SHARE 0.25
 #define IDLE_TICK_NS (100 * NS_PER_MS)
 #define BACK_MS      500 /* until another process may have taken the place of one that goes down */
 
 int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct dispatch_io *io,
                  const struct hello *self, uint64_t now)
 {
-    struct dispatch *d = calloc(1, sizeof *d);
+    struct dispatch *d = memory_cleared(sizeof *d, offsetof(struct dispatch, succession.item));
     uint64_t deadline_ns = (uint64_t)p->broker.deadline_ms * NS_PER_MS;
     uint64_t dead_after_ns = (uint64_t)p->broker.dead_after_ms * NS_PER_MS;
+    size_t memory = (size_t)(p->broker.max_memory_mb * 1024 * 1024);
+    double repeats = REPEAT_SHARE * (double)memory;
     int rc;
     if (!d)
         return FL_NOMEM;
     d->most_audits = p->broker.max_requests < AUDIT_LINE_MOST ? p->broker.max_requests : AUDIT_LINE_MOST;
-    rc = requests_new(&d->requests, (int)self->replica, p->broker.max_requests, d->most_audits,
-                      (size_t)(p->broker.max_memory_mb * 1024 * 1024), self->incarnation);
+    rc = requests_new(&d->requests, (int)self->replica, p->broker.max_requests, d->most_audits, memory,
+                      self->incarnation);
     if (!rc)
         rc = registry_new(&d->registry, p, self->boot_id);
     if (!rc && p->broker.response_cache_mb > 0)
         rc = responses_new(&d->responses, (size_t)(p->broker.response_cache_mb * 1024 * 1024));
     if (!rc && pipeline_brokers(p) > 1)
-        rc = responses_new(&d->repeats, REPEAT_BYTES);
+        rc = responses_new(&d->repeats, repeats < REPEAT_BYTES ? (size_t)repeats : REPEAT_BYTES);
     if (rc) {
         dispatch_free(d);
         return rc;
@@ -46,6 +50,7 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     d->retry_tokens = RETRY_TOKENS_MAX;
     dispatch_begin_times(d);
     rates_init(&d->rates, p->broker.client_rate);
+    d->line.first = d->line.next = 0;
     admission_init(&d->admission, (uint64_t)p->broker.latency_target_ms * NS_PER_MS);
     *out = d;
     return FL_OK;
@@ -183,7 +188,7 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
     next = wake < next ? wake : next;
     while ((e = requests_due(d->requests, now))) {
         if (e->original)
-            dispatch_shadow_ended(d, e, -1, NULL);
+            dispatch_shadow_failed(d, e, true);
         else if (e->deadline_ns <= now)
             dispatch_expire(d, e, now);
         else if (dispatch_hurries(d, e, now))
@@ -220,6 +225,7 @@ uint64_t dispatch_tick(struct dispatch *d, uint64_t now)
 void dispatch_abandon(struct dispatch *d, uint64_t now)
 {
     d->ends = true;
+    audit_line_give_up(&d->line);
     for (int i = 0; i < requests_slots(d->requests); i++) {
         struct request_entry *e = requests_slot(d->requests, i);
         if (e && e->original)

@@ -98,7 +98,7 @@ static double promised_loss(const struct dispatch *d)
 {
     const struct cache_config *file = &d->pipeline->cache;
     double most = 0, certified = file->rule == THRESHOLD_RISK ? file->max_accuracy_loss / 100 : 1;
-    for (int i = 0; i < registry_places(d->registry); i++) {
+    for (int i = 0; i < registry_known(d->registry); i++) {
         const struct member *m = registry_member(d->registry, i);
         const struct caches_promise *p = &m->hello.caches.promise;
         double loss = p->made ? p->max_loss : certified;
@@ -113,7 +113,7 @@ static double promised_loss(const struct dispatch *d)
 static uint32_t level_within(const struct dispatch *d, uint32_t allowed)
 {
     uint32_t best = 1;
-    for (int i = 0; i < registry_places(d->registry); i++) {
+    for (int i = 0; i < registry_known(d->registry); i++) {
         const struct member *m = registry_member(d->registry, i);
         const struct caches_promise *p = &m->hello.caches.promise;
         for (int j = 0; m->alive && m->stage == MEMBER_CACHE && j < p->n_levels; j++)
@@ -183,7 +183,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
                "it has waited longer than its deadline in front of the broker");
         return;
     }
-    while ((rc = requests_add(d->requests, payload, &e)) == FL_TOO_LARGE && dispatch_shadow_gives_way(d))
+    while ((rc = requests_add(d->requests, payload, &e)) == FL_TOO_LARGE && dispatch_shadows_give_way(d))
         continue;
     if (rc) {
         d->counters.overloaded++;

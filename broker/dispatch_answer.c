@@ -403,9 +403,12 @@ static int on_shadow(struct dispatch *d, struct request_entry *e, const struct r
     struct tensor scores = scores_in(r, payload);
     if (r->exit >= 0)
         return error_set(error, FL_PROTOCOL, "a hit of a request whose hits are noted, not served");
-    if (r->error == FL_OK)
+    if (r->error == FL_OK) {
         on_success(d, r);
-    dispatch_shadow_ended(d, e, r->error == FL_OK ? r->label : -1, &scores);
+        dispatch_shadow_ended(d, e, r->label, &scores);
+    } else if (r->attempt == e->attempt && e->n_route) {
+        dispatch_shadow_failed(d, e, true);
+    }
     return FL_OK;
 }
 

@@ -6,6 +6,8 @@
  *
  * Audits have to be a fair sample of the traffic, so none is given up because of what it is: whether there is
  * a place for one is known before anything is known of it, and a shadow that waits for its turn is not late.
+ * Where bytes are short, all that are drawn and not told go together (audit_line.h). A shadow that fails goes
+ * to other workers, and one that fails for good is told of as lost.
  */
 #include "base/clock.h"
 #include "dispatch_inside.h"
@@ -55,7 +57,7 @@ void dispatch_audit_begins(struct dispatch *d, struct request_entry *e)
 void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, uint64_t now)
 {
     struct request_entry *shadow;
-    if (!e->audit)
+    if (!e->audit || audit_line_given_up(&d->line, e->ticket))
         return;
     shadow = requests_shadow(d->requests, e);
     shadow->flags = JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW;
@@ -72,6 +74,19 @@ void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t 
     e->deadline_ns = now + (ns > SHADOW_LEAST_NS ? ns : SHADOW_LEAST_NS);
 }
 
+void dispatch_shadow_failed(struct dispatch *d, struct request_entry *e, bool counts)
+{
+    e->failures += counts;
+    if (e->failures > (uint32_t)d->pipeline->broker.retries) {
+        dispatch_shadow_ended(d, e, -1, NULL);
+        return;
+    }
+    dispatch_release_route(d, e);
+    e->deadline_ns = UINT64_MAX;
+    requests_wake_at(d->requests, e, e->deadline_ns);
+    requests_prepend(d->requests, e, REQUESTS_SHADOWS);
+}
+
 void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label,
                            const struct tensor *scores)
 {
@@ -81,10 +96,13 @@ void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t 
     dispatch_finish(d, e);
 }
 
-bool dispatch_shadow_gives_way(struct dispatch *d)
+bool dispatch_shadows_give_way(struct dispatch *d)
 {
     struct request_entry *e = requests_first(d->requests, REQUESTS_SHADOWS);
-    if (e)
+    if (!e)
+        return false;
+    audit_line_give_up(&d->line);
+    for (; e; e = requests_first(d->requests, REQUESTS_SHADOWS))
         dispatch_shadow_ended(d, e, -1, NULL);
-    return e != NULL;
+    return true;
 }

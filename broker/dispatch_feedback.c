@@ -12,8 +12,7 @@
 #define LABELS_PER_S 20000.0
 #define LABELS_MOST  20000.0 /* at once */
 
-/* A cache service of what the stages serve that keeps what its exits see; NULL: there is none. */
-static const struct member *who_learns(const struct dispatch *d)
+const struct member *dispatch_who_learns(const struct dispatch *d)
 {
     const uint8_t *serving = registry_identity(d->registry);
     for (int i = 0; i < registry_caches(d->registry); i++) {
@@ -71,7 +70,7 @@ static bool teach_choice(struct dispatch *d, const struct feedback *f, struct fe
 /* To a cache service that learns. */
 static void teach_caches(struct dispatch *d, const struct feedback *f, struct feedback *reply)
 {
-    const struct member *m = who_learns(d);
+    const struct member *m = dispatch_who_learns(d);
     struct feedback *out = &d->out.feedback;
 
     d->out.type = MESSAGE_FEEDBACK;

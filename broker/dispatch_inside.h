@@ -57,13 +57,11 @@ struct course {
 struct dispatch {
     const struct pipeline *pipeline; /* borrowed */
     struct dispatch_io io;
-    struct hello self;  /* what the broker says of itself */
-    struct message out; /* scratch for what is being sent */
+    struct hello self; /* what the broker says of itself */
     uint64_t started_ns;
 
     /* members */
     struct registry *registry;
-    struct succession succession;
     uint8_t told_identity[DIGEST_BYTES]; /* of the stages, to the cache services */
     bool was_ready;
     bool cancels; /* some member has collected cancellations */
@@ -74,7 +72,6 @@ struct dispatch {
     struct responses
         *repeats; /* by the keys of requests, should they come again; NULL: there is one broker */
     struct admission admission;
-    struct rates rates; /* of clients, by the numbers of their keys */
     struct counters counters;
     struct times times; /* of all answers: the request's own first, then the parts of each stage */
     struct span_log spans;
@@ -85,9 +82,8 @@ struct dispatch {
     unsigned turn;       /* breaks the router's ties */
     bool blocked;        /* a socket to stage 0 took no more */
     bool full;           /* requests wait for room */
-    struct audit_line line;  /* audits that were drawn and are not told of */
-    int most_audits;         /* in it */
-    uint16_t shadowed;       /* bit per replica of stage 0: a shadow is under way there */
+    int most_audits;     /* in `line` */
+    uint16_t shadowed;   /* bit per replica of stage 0: a shadow is under way there */
     uint64_t drain_until_ns; /* nothing is admitted before; 0 = not draining */
 
     struct relay_table relays; /* other pipelines that answer a part of the requests */
@@ -102,6 +98,12 @@ struct dispatch {
     /* true labels: so many may come, as of then */
     double feedback_room;
     uint64_t feedback_ns;
+
+    /* large, and not cleared as a whole */
+    struct succession succession; /* members that wait */
+    struct rates rates;           /* of clients, by the numbers of their keys */
+    struct audit_line line;       /* audits that were drawn and are not told of */
+    struct message out;           /* scratch for what is being sent */
 };
 
 /* dispatch_tell.c: what members are told. All of these overwrite d->out. */
@@ -165,7 +167,6 @@ void dispatch_compute(struct dispatch *d, struct request_entry *e);
 /* Its next attempt is sent: what serves now decides its answer. */
 void dispatch_stamp(const struct dispatch *d, struct request_entry *e);
 void dispatch_follow(struct dispatch *d, struct request_entry *e, struct request_entry *leader);
-void dispatch_unfollow(struct dispatch *d, struct request_entry *e);
 /* The oldest that follows it; the next one `after` such a one; NULL: none. */
 struct request_entry *dispatch_follower(struct dispatch *d, const struct request_entry *leader,
                                         const struct request_entry *after);
@@ -194,13 +195,19 @@ void dispatch_audit_begins(struct dispatch *d, struct request_entry *e);
 void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, uint64_t now);
 /* A shadow is about to be sent: from now on it can be late. */
 void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t now);
-/* The end of a shadow; label -1: it was given up. */
+/* One that was sent comes to nothing: another attempt, as often as of a request (the failures that count). */
+void dispatch_shadow_failed(struct dispatch *d, struct request_entry *e, bool counts);
+/* The end of a shadow; label -1: it is lost. */
 void dispatch_shadow_ended(struct dispatch *d, struct request_entry *e, int32_t label,
                            const struct tensor *scores);
-/* Gives up the shadow that has waited longest, for its bytes. False: none waits. */
-bool dispatch_shadow_gives_way(struct dispatch *d);
+/* Gives up all shadows that wait, for their bytes, and with them all audits that are not told of. False: none
+ * waits. */
+bool dispatch_shadows_give_way(struct dispatch *d);
 
 /* dispatch_feedback.c: true labels, told after the fact, go to a cache service that learns */
+
+/* A cache service of what the stages serve that keeps what its exits see; NULL: there is none. */
+const struct member *dispatch_who_learns(const struct dispatch *d);
 
 void dispatch_feedback(struct dispatch *d, const struct peer *from, const struct feedback *f, uint64_t now);
 
@@ -279,8 +286,6 @@ bool dispatch_ask_place(struct dispatch *d, struct request_entry *e, int place, 
 /* The answer of the pipeline in this place (-1: this one's own, that was kept) is the one answer of e. */
 void dispatch_answer_of(struct dispatch *d, struct request_entry *e, int place, const struct answer *its,
                         zmq_msg_t *scores, uint64_t now);
-/* e is no more with the pipeline in this place. */
-void dispatch_come_back(struct dispatch *d, struct request_entry *e, int place);
 /* e ends: those that it is with need not answer it. Overwrites d->out. */
 void dispatch_call_off(struct dispatch *d, struct request_entry *e);
 /* Whoever e is handed on to is late. */

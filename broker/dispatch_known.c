@@ -16,10 +16,11 @@
 static struct response_stamp stamp_now(const struct dispatch *d, const uint8_t *identity)
 {
     uint8_t caches[DIGEST_BYTES] = {0};
-    for (int i = 0; i < registry_places(d->registry); i++) {
+    for (int i = 0; i < registry_known(d->registry); i++) {
         const struct member *m = registry_member(d->registry, i);
-        const uint64_t of[] = {(uint64_t)i, m->hello.caches.loaded, m->last.epoch, m->last.caches,
-                               m->stage < 0 ? 0 : m->hello.incarnation};
+        const uint64_t of[] = {(uint64_t)m->stage,     (uint64_t)m->replica,
+                               m->hello.caches.loaded, m->last.epoch,
+                               m->last.caches,         m->stage < 0 ? 0 : m->hello.incarnation};
         if (!m->alive || m->stage == MEMBER_LEARNER || (m->stage >= 0 && !m->last.caches))
             continue;
         digest_add(caches, m->hello.caches.build, sizeof m->hello.caches.build);
@@ -112,7 +113,7 @@ void dispatch_follow(struct dispatch *d, struct request_entry *e, struct request
     requests_append(d->requests, e, REQUESTS_FOLLOWING);
 }
 
-void dispatch_unfollow(struct dispatch *d, struct request_entry *e)
+static void unfollow(struct dispatch *d, struct request_entry *e)
 {
     struct request_entry *leader = e->follows ? requests_find(d->requests, e->follows) : NULL;
     if (leader)
@@ -126,10 +127,8 @@ void dispatch_finish(struct dispatch *d, struct request_entry *e)
     dispatch_give_audit_up(d, e);
     dispatch_end_course(d, e);
     dispatch_call_off(d, e);
-    if (e->original && e->n_route)
-        d->shadowed &= (uint16_t) ~(1u << e->route[0]);
     dispatch_release_route(d, e);
-    dispatch_unfollow(d, e);
+    unfollow(d, e);
     requests_remove(d->requests, e);
 }
 
@@ -150,7 +149,7 @@ void dispatch_succeed(struct dispatch *d, struct request_entry *e)
     struct request_entry *heir = dispatch_follower(d, e, NULL), *f;
     if (!heir)
         return;
-    dispatch_unfollow(d, heir);
+    unfollow(d, heir);
     requests_move_payload(d->requests, heir, e);
     for (f = requests_first(d->requests, REQUESTS_FOLLOWING); f; f = requests_next(d->requests, f))
         if (f->follows == e->id) {

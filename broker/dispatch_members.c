@@ -40,7 +40,7 @@ static void lost(struct dispatch *d, const struct member *m, const char *why, ui
         if (!e || !e->n_route || e->route[m->stage] != m->replica)
             continue;
         if (e->original) {
-            dispatch_shadow_ended(d, e, -1, NULL);
+            dispatch_shadow_failed(d, e, !goodbye);
             continue;
         }
         e->avoid[m->stage] |= (uint16_t)(1u << m->replica);
@@ -95,7 +95,7 @@ void dispatch_find_dead(struct dispatch *d, uint64_t now)
 {
     struct member *m;
 
-    for (int i = 0; i < registry_places(d->registry); i++)
+    for (int i = 0; i < registry_known(d->registry); i++)
         if (is_cut_off(d, m = registry_member(d->registry, i), now)) {
             m->alive = false;
             lost(d, m, "a heartbeat is overdue and its connection is gone", now);
@@ -189,7 +189,7 @@ static bool heard_waiting(struct dispatch *d, const struct peer *from, const str
                           uint64_t now)
 {
     struct successor *it = succession_find(&d->succession, h->incarnation);
-    if (!it)
+    if (!it || (h->ready && !it->hello.ready))
         return false;
     it->heard_ns = now;
     it->peer = *from;

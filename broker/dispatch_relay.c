@@ -105,7 +105,8 @@ void dispatch_mirror(struct dispatch *d, const struct request_entry *e, uint64_t
 
 /* ---- and back ---- */
 
-void dispatch_come_back(struct dispatch *d, struct request_entry *e, int place)
+/* e is no more with the pipeline in this place. */
+static void come_back(struct dispatch *d, struct request_entry *e, int place)
 {
     if (e->away >> place & 1)
         relay_released(&d->relays.place[place], e->id);
@@ -122,7 +123,7 @@ void dispatch_call_off(struct dispatch *d, struct request_entry *e)
         d->out.cancel.n = 1;
         d->out.cancel.request[0] = e->id;
         d->io.relay(d->io.arg, i, &d->out, NULL);
-        dispatch_come_back(d, e, i);
+        come_back(d, e, i);
     }
 }
 
@@ -136,7 +137,7 @@ static void handed_back(struct dispatch *d, struct request_entry *e, int place, 
     relay_failed(p, e->id, why, trust_speaks_against(code), now);
     if (p->aside.for_ns && !rested)
         log_warn("%s fails one request after the other and is put aside: %s", p->told.name, why);
-    dispatch_come_back(d, e, place);
+    come_back(d, e, place);
     e->failed_at = place + 1;
     if (dispatch_course(d, e))
         dispatch_variant_failed(d, e, place, code, now);
@@ -225,7 +226,7 @@ void dispatch_answered(struct dispatch *d, int place, const struct answer *its, 
     } else if (e->deadline_ns <= now) {
         dispatch_expire(d, e, now);
     } else {
-        dispatch_come_back(d, e, place);
+        come_back(d, e, place);
         relay_answered(&d->relays.place[place], now - e->received_ns, its->exit >= 0);
         if (dispatch_course(d, e))
             dispatch_variant_answered(d, e, place, its, scores, now);
@@ -252,7 +253,7 @@ static void take_back(struct dispatch *d, int place, const char *failed, uint64_
             handed_back(d, e, place, FL_UNAVAILABLE, failed, now);
             continue;
         }
-        dispatch_come_back(d, e, place);
+        come_back(d, e, place);
         dispatch_reroute(d, e, now);
     }
 }

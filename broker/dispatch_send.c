@@ -81,9 +81,8 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
             m->trial = e->id;
         e->used[s] |= (uint16_t)(1u << route[s]);
     }
-    if (e->original) { /* it is sent once only, and is in nobody's way there */
+    if (e->original) { /* it is in nobody's way there */
         requests_unlist(d->requests, e);
-        requests_drop_payload(d->requests, e);
         requests_wake_at(d->requests, e, e->deadline_ns);
         d->shadowed |= (uint16_t)(1u << route[0]);
         return;

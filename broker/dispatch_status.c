@@ -1,4 +1,5 @@
 /* dispatch_status.c - what the broker says about itself and its workers */
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ static void describe(const struct member *m, struct process_status *s, uint64_t 
 static void add(struct status_reply *out, const struct member *m, uint64_t now)
 {
     bool left = !m->alive && m->hello.leaving; /* as it was asked to */
-    if (m->known && !left && out->n_processes < STATUS_MAX_PROCESSES)
+    if (!left && out->n_processes < STATUS_MAX_PROCESSES)
         describe(m, &out->process[out->n_processes++], now);
 }
 
@@ -76,7 +77,7 @@ static void add_choice(const struct dispatch *d, struct status_reply *out, uint6
 void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_t now)
 {
     const struct counters *c = &d->counters;
-    memset(out, 0, sizeof *out);
+    memset(out, 0, offsetof(struct status_reply, process));
     out->ready = trust_ready(d->registry);
     out->draining = d->drain_until_ns > now;
     out->admitted = c->admitted;
@@ -106,7 +107,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->pid = d->self.pid;
     memcpy(out->host, d->self.host, sizeof out->host);
     out->now_ns = now;
-    for (int i = 0; i < registry_places(d->registry); i++)
+    for (int i = 0; i < registry_known(d->registry); i++)
         add(out, registry_member(d->registry, i), now);
     for (int i = 0; i < d->succession.n; i++)
         add_waiting(out, &d->succession.item[i], now);

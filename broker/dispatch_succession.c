@@ -10,7 +10,7 @@
 static bool end_idle(struct dispatch *d)
 {
     int left = 0;
-    for (int i = 0; i < registry_places(d->registry); i++) {
+    for (int i = 0; i < registry_known(d->registry); i++) {
         struct member *m = registry_member(d->registry, i);
         if (m->stage < 0 || !m->alive)
             continue;
@@ -21,9 +21,23 @@ static bool end_idle(struct dispatch *d)
         }
         dispatch_welcome(d, &m->peer, false); /* it learns why */
         dispatch_send_away(d, &m->peer);
+        d->succession.left = m->hello;
         registry_retire(d->registry, m);
     }
     return !left;
+}
+
+/* Who waited to come after one that is gone has the same plan, and would wait for ever: its supervisor starts
+ * it anew, from the files as they are now. */
+static void send_old_away(struct dispatch *d)
+{
+    struct succession *s = &d->succession;
+    for (int i = s->n - 1; i >= 0 && s->left.incarnation; i--)
+        if (!registry_difference(&s->item[i].hello, &s->left)) {
+            registry_oust(d->registry, s->item[i].hello.incarnation);
+            dispatch_send_away(d, &s->item[i].peer);
+            succession_remove(s, &s->item[i]);
+        }
 }
 
 static void take_places(struct dispatch *d, uint64_t now)
@@ -61,6 +75,8 @@ void dispatch_move_on(struct dispatch *d, uint64_t now)
     }
     if (s->moving && end_idle(d)) {
         s->moving = false;
+        send_old_away(d);
+        s->left.incarnation = 0;
         log_info("moved on: %d workers that waited take their places", s->n);
     }
     if (s->n && !s->moving)

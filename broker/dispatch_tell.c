@@ -40,6 +40,8 @@ void dispatch_release_route(struct dispatch *d, struct request_entry *e)
             m->trial = 0;
         dispatch_let_go(d, m);
     }
+    if (e->original && e->n_route)
+        d->shadowed &= (uint16_t) ~(1u << e->route[0]);
     e->n_route = 0;
 }
 
@@ -101,7 +103,7 @@ static void flush_cancel(struct dispatch *d, struct member *m)
 
 void dispatch_flush_cancels(struct dispatch *d)
 {
-    for (int i = 0; i < registry_places(d->registry); i++)
+    for (int i = 0; i < registry_known(d->registry); i++)
         flush_cancel(d, registry_member(d->registry, i));
     d->cancels = false;
 }
@@ -135,14 +137,17 @@ void dispatch_ask(struct dispatch *d, const struct request_entry *e, int cache)
     }
 }
 
+/* That an audit is lost is told to one that learns: each of them would tell the learner. */
 static void tell_caches(struct dispatch *d, const struct outcome *o)
 {
+    const struct member *learns = dispatch_who_learns(d);
     for (int i = 0; i < registry_caches(d->registry); i++) {
         const struct member *m = registry_cache(d->registry, i);
         if (!m->alive)
             continue;
         d->out.type = MESSAGE_OUTCOME;
         d->out.outcome = *o;
+        d->out.outcome.audit &= o->label >= 0 || m == learns;
         d->io.control(d->io.arg, &m->peer, &d->out);
     }
 }
@@ -154,7 +159,7 @@ static void end_audit(struct dispatch *d, struct request_entry *e, const struct 
     e->audit = false;
     audit_line_over(&d->line, e->ticket, outcome);
     while (audit_line_leave(&d->line, &o, &told)) {
-        d->counters.audits_done += told;
+        d->counters.audits_done += told && o.audit && o.label >= 0;
         if (told)
             tell_caches(d, &o);
     }
@@ -181,7 +186,7 @@ void dispatch_tell_outcome(struct dispatch *d, struct request_entry *e, int32_t 
     o = (struct outcome){.request = e->id,
                          .label = label,
                          .hit_exit = hit_exit,
-                         .audit = e->audit && label >= 0 && hit_exit < 0,
+                         .audit = e->audit && hit_exit < 0 && (label >= 0 || e->original),
                          .original = e->original};
     if (label >= 0 && hit_exit < 0)
         put_scores(&o, scores);

@@ -3,12 +3,13 @@
 #
 # usage: run.sh LABEL PROGRAM ...
 # Each program is a cmocka test, or a script that ends with a line "N passed, N failed". The log of one that fails is
-# shown. Two run at once for each core ($TEST_JOBS: another number), since most wait more than they compute: put the
+# shown: first what it says of each failure, then its end. Two run at once for each core ($TEST_JOBS: another number), since most wait more than they compute: put the
 # longest first. Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can be summed by
-# `run.sh --sum`.
+# `run.sh --sum`, which says once more what failed.
 set -u
 
 if [ "${1:-}" = --sum ]; then
+    [ ! -f "$TEST_COUNTS.failed" ] || { echo 'what failed:' && cat "$TEST_COUNTS.failed"; }
     awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$TEST_COUNTS"
     exit
 fi
@@ -17,12 +18,17 @@ count() { # FILE SED-EXPRESSION: sums the numbers that it prints
     sed -n "$2" "$1" | awk '{ n += $1 } END { print n + 0 }'
 }
 
+# What a log says of each failure. What follows may be long: a test that fails leaves memory behind, say.
+why() {
+    sed -n '/^ERROR: /p; /^\[  ERROR/,/^\[  FAILED/p; /^FAIL/p' "$1" | head -n 40
+}
+
 # --one FOLDER LABEL PROGRAM: what is printed goes out in one piece.
 if [ "${1:-}" = --one ]; then
     label=$3 t=$4 name=$(basename "$4")
     log=$2/$name.log
     start=$(date +%s)
-    timeout -k 10 "${TEST_TIMEOUT:-600}" "$t" >"$log" 2>&1 </dev/null
+    timeout -k 10 "${TEST_TIMEOUT:-1200}" "$t" >"$log" 2>&1 </dev/null
     rc=$?
     p=$(count "$log" 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p; s/^\([0-9]*\) passed, [0-9]* failed.*/\1/p')
     f=$(count "$log" 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p; s/^[0-9]* passed, \([0-9]*\) failed.*/\1/p')
@@ -33,7 +39,12 @@ if [ "${1:-}" = --one ]; then
         [ $rc -eq 0 ] && [ "$f" -eq 0 ] && why=" (no test ran)"
         [ "$f" -gt 0 ] || f=1
         printf '  FAIL    %s %s%s, exit status %d\n' "$label" "$name" "$why" "$rc" >"$log.said"
-        grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 60 | sed 's/^/    | /' >>"$log.said"
+        {
+            why "$log"
+            echo ...
+            grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 60
+        } | sed 's/^/    | /' >>"$log.said"
+        [ -z "${TEST_COUNTS:-}" ] || { head -n 1 "$log.said" && why "$log" | sed 's/^/    | /'; } >>"$TEST_COUNTS.failed"
     else
         printf '  ok      %s %s: %d passed%s (%d s)\n' "$label" "$name" "$p" \
             "$([ "$s" -gt 0 ] && echo ", $s skipped")" $(($(date +%s) - start)) >"$log.said"

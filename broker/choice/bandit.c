@@ -38,14 +38,9 @@ static struct bandit_context *find(struct bandit *b, uint64_t hash)
     return oldest;
 }
 
-const double *bandit_weights(struct bandit *b, uint64_t context)
-{
-    return find(b, context)->weight;
-}
-
 void bandit_chances(struct bandit *b, uint64_t context, uint32_t mask, double chance[BANDIT_MAX])
 {
-    const double *w = bandit_weights(b, context);
+    const double *w = find(b, context)->weight;
     double sum = 0;
     int n = 0;
     for (int i = 0; i < b->n; i++)
@@ -104,7 +99,7 @@ static double behind(const struct bandit *b, const double *w, int i, uint32_t ca
 struct bandit_vote bandit_count_votes(struct bandit *b, uint64_t context, uint32_t asked, uint32_t came,
                                       uint32_t open, const int32_t *label)
 {
-    const double *w = bandit_weights(b, context);
+    const double *w = find(b, context)->weight;
     struct bandit_vote v = {.speaker = -1};
     double first = -1, second = 0, all = 0, missing = 0;
 
@@ -123,31 +118,4 @@ struct bandit_vote bandit_count_votes(struct bandit *b, uint64_t context, uint32
     v.share = first / all;
     v.settled = first > second + missing;
     return v;
-}
-
-static void map(struct bandit_context *x, const struct bandit_context *old, int n, const int *was)
-{
-    x->hash = old->hash;
-    x->used = old->used;
-    for (int i = 0; i < n; i++)
-        x->weight[i] = was[i] >= 0 ? old->weight[was[i]] : 1.0 / n;
-    settle(x, n);
-}
-
-void bandit_take_over(struct bandit *b, const struct bandit *from, const int *was)
-{
-    b->count = from->count;
-    map(&b->all, &from->all, b->n, was);
-    for (int s = 0; s < BANDIT_SETS; s++)
-        for (int w = 0; w < BANDIT_WAYS; w++)
-            map(&b->one[s][w], &from->one[s][w], b->n, was);
-}
-
-int bandit_contexts(const struct bandit *b)
-{
-    int n = 0;
-    for (int s = 0; s < BANDIT_SETS; s++)
-        for (int w = 0; w < BANDIT_WAYS; w++)
-            n += b->one[s][w].used != 0;
-    return n;
 }

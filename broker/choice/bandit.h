@@ -37,8 +37,6 @@ struct bandit {
 };
 
 void bandit_init(struct bandit *b, int n);
-/* Weights of the context (0: none), which is made where there is none. Valid until the next call. */
-const double *bandit_weights(struct bandit *b, uint64_t context);
 /* The chance of each of `mask` (not 0) to be drawn: their sum is 1, that of others 0. */
 void bandit_chances(struct bandit *b, uint64_t context, uint32_t mask, double chance[BANDIT_MAX]);
 /* What was drawn with that chance was right or wrong. */
@@ -53,8 +51,5 @@ struct bandit_vote {
 };
 struct bandit_vote bandit_count_votes(struct bandit *b, uint64_t context, uint32_t asked, uint32_t came,
                                       uint32_t open, const int32_t *label);
-/* Variants change: that of place i was at was[i] of `from`; -1: it is new. */
-void bandit_take_over(struct bandit *b, const struct bandit *from, const int *was);
-int bandit_contexts(const struct bandit *b);
 
 #endif

@@ -292,36 +292,6 @@ int choice_recall_hour(struct choice *c, uint64_t now, int64_t wall_s, const cha
     return hour_file_read(&c->loss, now, wall_s, path, e);
 }
 
-/* Which variant of `from` has the name of each of c's; -1: none. */
-static void same_names(const struct choice *c, const struct choice *from, int *was)
-{
-    for (int i = 0; i < c->n; i++) {
-        was[i] = -1;
-        for (int k = 0; k < from->n; k++)
-            if (!strcmp(c->variant[i].name, from->variant[k].name))
-                was[i] = k;
-    }
-}
-
-void choice_take_over(struct choice *c, const struct choice *from)
-{
-    int was[CHOICE_MAX];
-    double per = c->loss.per_request;
-
-    same_names(c, from, was);
-    c->loss = from->loss;
-    c->loss.per_request = per;
-    for (int i = 0; i < c->n; i++)
-        if (was[i] >= 0) {
-            c->pace[i] = from->pace[was[i]];
-            c->counted[i] = from->counted[was[i]];
-        }
-    bandit_take_over(&c->bandit, &from->bandit, was);
-    recollection_take_over(c->remembered, from->remembered, was, c->n);
-    c->feedback_taken = from->feedback_taken;
-    c->feedback_unknown = from->feedback_unknown;
-}
-
 void choice_status(const struct choice *c, uint64_t now, struct choice_status *out)
 {
     memset(out, 0, sizeof *out);
@@ -330,10 +300,8 @@ void choice_status(const struct choice *c, uint64_t now, struct choice_status *o
     out->loss_hour = allowance_mean(&c->loss, now);
     out->loss_budget = c->budget.max_accuracy_loss;
     out->level = processors_level(&c->processors, now);
-    out->cpu_left_s = c->budget.cpu_seconds_per_second > 0 ? c->cpu_s : NAN;
     out->feedback_taken = c->feedback_taken;
     out->feedback_unknown = c->feedback_unknown;
-    out->contexts = bandit_contexts(&c->bandit);
     for (int i = 0; i < c->n; i++) {
         const struct counted *k = &c->counted[i];
         uint64_t all = out->served_hour;

@@ -117,9 +117,6 @@ struct choice_step choice_answered(struct choice *c, uint64_t now, struct choice
 /* Time is nearly up: serve what there is. CHOICE_WAIT where nothing has come yet. Who is late counts as
  * failed. */
 struct choice_step choice_hurry(struct choice *c, uint64_t now, struct choice_course *course);
-/* Is this variant to be asked without look-ups (JOB_NO_CACHE)? A cascade's certificate is about what the
- * network itself says. */
-bool choice_without_cache(const struct choice *c, int variant);
 /* How long to wait before choice_hurry, counted from choice_begin. */
 uint64_t choice_patience(const struct choice_course *course);
 
@@ -127,8 +124,8 @@ uint64_t choice_patience(const struct choice_course *course);
  * effect after CHOICE_SERVE, and twice. */
 void choice_end(struct choice *c, struct choice_course *course);
 
-/* The true label of a request that was served. FL_NOT_FOUND: it is not remembered (any more), or the variant
- * that answered it is gone; FL_UNSUPPORTED: this way of choosing learns nothing from labels; FL_VALUE. */
+/* The true label of a request that was served. FL_NOT_FOUND: it is not remembered (any more); FL_UNSUPPORTED:
+ * this way of choosing learns nothing from labels; FL_VALUE. */
 int choice_feedback(struct choice *c, uint64_t id, int32_t label);
 
 /* Which variants should be loaded, as a mask, where these are: within `memory`, those that requests would use
@@ -140,9 +137,6 @@ uint32_t choice_wants(struct choice *c, uint64_t now, uint32_t loaded);
 int choice_keep_hour(const struct choice *c, uint64_t now, int64_t wall_s, const char *path, struct error *e);
 int choice_recall_hour(struct choice *c, uint64_t now, int64_t wall_s, const char *path, struct error *e);
 
-/* Variants change: what `from` learned of those that have the same name goes over. */
-void choice_take_over(struct choice *c, const struct choice *from);
-
 struct choice_status {
     int n;
     struct {
@@ -153,9 +147,7 @@ struct choice_status {
     uint64_t served_hour;          /* requests */
     double loss_hour, loss_budget; /* points, mean over the last hour; what it may be */
     double level;                  /* 0: full quality wherever possible, n - 1: the cheapest one */
-    double cpu_left_s;             /* of the budget; NaN: there is none */
     uint64_t feedback_taken, feedback_unknown;
-    int contexts;
 };
 void choice_status(const struct choice *c, uint64_t now, struct choice_status *out);
 

@@ -44,8 +44,3 @@ int choice_unsure(struct choice *c, uint64_t now, const struct choice_course *x)
     }
     return -1;
 }
-
-bool choice_without_cache(const struct choice *c, int variant)
-{
-    return c->budget.how == CHOOSE_CASCADE && variant != choice_last_of_cascade(c);
-}

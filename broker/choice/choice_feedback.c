@@ -43,7 +43,7 @@ int choice_feedback(struct choice *c, uint64_t id, int32_t label)
         return FL_UNSUPPORTED;
     if (label < 0)
         return FL_VALUE;
-    if (!r || r->served < 0) {
+    if (!r) {
         c->feedback_unknown++;
         return FL_NOT_FOUND;
     }

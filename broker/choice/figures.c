@@ -48,25 +48,32 @@ static bool read_line(struct figures *f, const char *line)
     return true;
 }
 
+int figures_parse(struct figures *out, char *text, const char *name, struct error *e)
+{
+    char *line;
+
+    memset(out, 0, sizeof *out);
+    if (strncmp(text, HEAD, strlen(HEAD)))
+        return error_set(e, FL_CORRUPT, "%s is not what `freezeline variants` writes: run it again", name);
+    text += strlen(HEAD);
+    for (int number = 2; (line = strsep(&text, "\n")) && *line; number++)
+        if (!read_line(out, line))
+            return error_set(e, FL_CORRUPT, "%s:%d is not understood: run `freezeline variants` again", name,
+                             number);
+    return FL_OK;
+}
+
 int figures_load(struct figures *out, const char *path, struct error *e)
 {
-    void *data;
-    char *text, *line;
+    void *text;
     size_t size;
-    int rc = file_read(&data, &size, path, MOST_BYTES, e), number = 2;
+    int rc = file_read(&text, &size, path, MOST_BYTES, e);
 
     memset(out, 0, sizeof *out);
     if (rc)
         return rc;
-    text = data;
-    if (strncmp(text, HEAD, strlen(HEAD)))
-        rc = error_set(e, FL_CORRUPT, "%s is not what `freezeline variants` writes: run it again", path);
-    text += rc ? 0 : strlen(HEAD);
-    for (; !rc && (line = strsep(&text, "\n")) && *line; number++)
-        if (!read_line(out, line))
-            rc = error_set(e, FL_CORRUPT, "%s:%d is not understood: run `freezeline variants` again", path,
-                           number);
-    free(data);
+    rc = figures_parse(out, text, path, e);
+    free(text);
     return rc;
 }
 

@@ -21,6 +21,8 @@ struct figures {
 char *figures_path(const struct pipeline *p, char buf[FIGURES_PATH_BYTES]);
 /* FL_IO, FL_NOMEM. The folder is there. */
 int figures_save(const struct figures *f, const char *path, struct error *e);
+/* Reads the file's text, which is taken apart for that; `name` is for messages. FL_CORRUPT with the line. */
+int figures_parse(struct figures *out, char *text, const char *name, struct error *e);
 /* FL_NOT_FOUND, FL_CORRUPT with the line, FL_IO, FL_NOMEM. */
 int figures_load(struct figures *out, const char *path, struct error *e);
 

@@ -20,20 +20,3 @@ struct recollection *recollection_find(struct recollection *table, uint64_t id)
     struct recollection *r = place_of(table, id);
     return id && r->id == id ? r : NULL;
 }
-
-void recollection_take_over(struct recollection *table, const struct recollection *from, const int *was,
-                            int n)
-{
-    for (int m = 0; m < RECOLLECTION_MOST; m++) {
-        const struct recollection *old = &from[m];
-        struct recollection *r = &table[m];
-        *r = (struct recollection){
-            .id = old->id, .context = old->context, .served = -1, .chance = old->chance};
-        for (int i = 0; i < n; i++)
-            if (was[i] >= 0) {
-                r->came |= (old->came >> was[i] & 1) << i;
-                r->label[i] = old->label[was[i]];
-                r->served = old->served == was[i] ? i : r->served;
-            }
-    }
-}

@@ -12,7 +12,7 @@
 struct recollection {
     uint64_t id, context; /* id 0: free */
     uint32_t came;        /* mask of variants that answered */
-    int served;           /* whose answer it was; -1: that variant is gone */
+    int served;           /* whose answer it was */
     float chance;
     int32_t label[CHOICE_MAX];
 };
@@ -21,8 +21,5 @@ struct recollection {
 void recollection_keep(struct recollection *table, const struct choice_course *x, int served);
 /* NULL: it is not remembered. */
 struct recollection *recollection_find(struct recollection *table, uint64_t id);
-/* Variants change: that of place i (of n) was at was[i] in `from`; -1: it is new. */
-void recollection_take_over(struct recollection *table, const struct recollection *from, const int *was,
-                            int n);
 
 #endif

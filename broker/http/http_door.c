@@ -7,7 +7,6 @@
 #include "http_door.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -222,6 +221,17 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     *state = NULL;
 }
 
+/* A "%00" would end the path for all who read it as a text; no path has what stands there now. */
+static size_t unescape(void *arg, struct MHD_Connection *connection, char *text)
+{
+    size_t n = MHD_http_unescape(text);
+    (void)arg, (void)connection;
+    for (size_t i = strlen(text); i < n; i++)
+        if (!text[i])
+            text[i] = '?';
+    return n;
+}
+
 /* A request line came. */
 static void *on_line(void *arg, const char *uri, struct MHD_Connection *connection)
 {
@@ -337,6 +347,13 @@ static int start_daemon(struct http_door *d, int listener, struct error *e)
 {
     unsigned seconds = (unsigned)(d->pipeline->broker.http_timeout_ms + 999) / 1000;
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (d->access.on ? MHD_USE_TLS : 0);
+    /* Or a space in a request's target is answered with a redirection, not with 400. */
+    struct MHD_OptionItem strict[] = {
+#if MHD_VERSION >= 0x00097701
+        {MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1, NULL},
+#endif
+        {MHD_OPTION_END, 0, NULL}
+    };
     struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, d->access.certificate},
@@ -344,12 +361,12 @@ static int start_daemon(struct http_door *d, int listener, struct error *e)
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (char[]){"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"}},
         {d->access.clients ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, d->access.clients},
         {MHD_OPTION_END, 0, NULL}};
-    d->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET, listener,
-                                 MHD_OPTION_CONNECTION_LIMIT, most_connections(),
-                                 MHD_OPTION_CONNECTION_TIMEOUT, seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, d,
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, d, MHD_OPTION_URI_LOG_CALLBACK,
-                                 on_line, d, MHD_OPTION_ARRAY, d->access.on ? tls : none, MHD_OPTION_END);
+    d->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET, listener, MHD_OPTION_CONNECTION_LIMIT,
+        most_connections(), MHD_OPTION_CONNECTION_TIMEOUT, seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, d, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, d, MHD_OPTION_URI_LOG_CALLBACK, on_line, d, MHD_OPTION_UNESCAPE_CALLBACK, unescape, d,
+        MHD_OPTION_ARRAY, strict, MHD_OPTION_ARRAY, d->access.on ? tls : none, MHD_OPTION_END);
     if (d->daemon)
         return FL_OK;
     close(listener);

@@ -5,6 +5,9 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+/* As many labels as are taken, with room for spaces: JSON in memory is twenty times as large as its text. */
+#define MOST_BYTES (256 * MESSAGE_MAX_FEEDBACK)
+
 static int read_item(struct feedback_item *out, const json_t *from, int i, struct error *e)
 {
     const char *request = json_string_value(json_object_get(from, "request"));
@@ -27,13 +30,16 @@ int feedback_read(struct feedback_item item[MESSAGE_MAX_FEEDBACK], int *n, const
                   struct error *e)
 {
     json_error_t why;
-    json_t *root = json_loadb(body, size, JSON_REJECT_DUPLICATES, &why),
+    json_t *root = size > MOST_BYTES ? NULL : json_loadb(body, size, JSON_REJECT_DUPLICATES, &why),
            *labels = json_object_get(root, "labels");
     size_t count = json_array_size(labels);
     int rc = FL_OK;
 
     *n = 0;
-    if (!root)
+    if (size > MOST_BYTES)
+        rc = error_set(e, FL_TOO_LARGE, "%zu bytes of labels at once, at most %d are taken: send fewer", size,
+                       MOST_BYTES);
+    else if (!root)
         rc = error_set(e, FL_PROTOCOL, "the body is no JSON: %.150s", why.text);
     else if (!json_is_array(labels) || !count)
         rc = error_set(e, FL_PROTOCOL, "the body has no list `labels` of {request, label}");

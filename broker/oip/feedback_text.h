@@ -4,8 +4,8 @@
 
 #include "wire/message.h"
 
-/* At most MESSAGE_MAX_FEEDBACK of them. `request` is the response parameter of that name: a text, as it has
- * 64 bits. FL_PROTOCOL, FL_TOO_LARGE. */
+/* At most MESSAGE_MAX_FEEDBACK of them, in at most 256 bytes each. `request` is the response parameter of
+ * that name: a text, as it has 64 bits. FL_PROTOCOL, FL_TOO_LARGE. */
 int feedback_read(struct feedback_item item[MESSAGE_MAX_FEEDBACK], int *n, const char *body, size_t size,
                   struct error *e);
 

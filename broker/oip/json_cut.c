@@ -9,7 +9,7 @@
 
 struct cutting {
     struct json_cut *out;
-    const char *at, *end;
+    const char *at, *end; /* at: up to there it is copied or left out */
     char *rest;
     size_t capacity;
 };
@@ -63,18 +63,18 @@ static bool keep(struct cutting *c, const char *to)
     return true;
 }
 
-/* `after` follows the string at c->at: is that string a key "data" with an array behind it? Then where that
+/* `after` follows the string at `at`: is that string a key "data" with an array behind it? Then where that
  * begins. */
-static const char *data_array(const struct cutting *c, const char *after)
+static const char *data_array(const char *at, const char *after, const char *end)
 {
     const char *p;
-    if (after - c->at != 6 || memcmp(c->at, "\"data\"", 6))
+    if (after - at != 6 || memcmp(at, "\"data\"", 6))
         return NULL;
-    p = skip_space(after, c->end);
-    if (p == c->end || *p != ':')
+    p = skip_space(after, end);
+    if (p == end || *p != ':')
         return NULL;
-    p = skip_space(p + 1, c->end);
-    return p < c->end && *p == '[' ? p : NULL;
+    p = skip_space(p + 1, end);
+    return p < end && *p == '[' ? p : NULL;
 }
 
 static int too_much(const struct cutting *c, struct error *e)
@@ -109,23 +109,21 @@ int json_cut(struct json_cut *out, const char *text, size_t size, char *rest, si
 
     out->n = 0;
     out->size = 0;
-    while (c.at < c.end) {
-        const char *after = c.at + 1, *array;
-        if (*c.at == '"') {
-            if (!(after = skip_string(c.at, c.end)))
+    for (const char *at = text, *after, *array; at < c.end; at = after) {
+        after = at + 1;
+        if (*at == '"') {
+            if (!(after = skip_string(at, c.end)))
                 return error_set(e, FL_PROTOCOL, "the JSON ends within a string");
-            if (depth == DATA_DEPTH && (array = data_array(&c, after))) {
+            if (depth == DATA_DEPTH && (array = data_array(at, after, c.end))) {
                 if ((rc = cut(&c, array, e)))
                     return rc;
-                continue;
+                after = c.at;
             }
-        } else if (*c.at == '{' || *c.at == '[') {
+        } else if (*at == '{' || *at == '[') {
             depth++;
-        } else if (*c.at == '}' || *c.at == ']') {
+        } else if (*at == '}' || *at == ']') {
             depth--;
         }
-        if (!keep(&c, after))
-            return too_much(&c, e);
     }
-    return FL_OK;
+    return keep(&c, c.end) ? FL_OK : too_much(&c, e);
 }

@@ -6,7 +6,6 @@
  */
 #include "oip_numbers.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>

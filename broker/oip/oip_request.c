@@ -210,15 +210,41 @@ static int read_type(struct announced *a, const json_t *input, struct error *e)
     return FL_OK;
 }
 
-/* Where the numbers are: in the text, or in what lies behind it. */
-static int find_data(struct announced *a, const json_t *input, const struct json_cut *cut, const char *behind,
-                     size_t behind_size, struct error *e)
+static int count_data_in(json_t *list)
+{
+    const char *key;
+    json_t *item;
+    size_t i;
+    int n = 0;
+    json_array_foreach(list, i, item) n += json_object_get(item, "data") != NULL;
+    json_object_foreach(list, key, item) n += json_object_get(item, "data") != NULL;
+    return n;
+}
+
+/* How many `data` there are where json_cut may have cut one out. */
+static int count_data(json_t *root)
+{
+    const char *key;
+    json_t *list;
+    int n = 0;
+    json_object_foreach(root, key, list) n += count_data_in(list);
+    return n;
+}
+
+/* Where the numbers are: in the text, or in what lies behind it. What was cut out is read there alone, so
+ * there may be nothing else that was, and no number that only looks like the place of it. */
+static int find_data(struct announced *a, json_t *root, const json_t *input, const struct json_cut *cut,
+                     const char *behind, size_t behind_size, struct error *e)
 {
     const json_t *size = json_object_get(json_object_get(input, "parameters"), "binary_data_size");
     const json_t *data = json_object_get(input, "data");
     int64_t bytes = a->count * (int64_t)tensor_dtype_bytes(a->dtype);
     if (size && data)
         return error_set(e, FL_PROTOCOL, "the input has both `data` and `binary_data_size`");
+    if ((!size && !data) || cut->n != (data != NULL) || count_data(root) != cut->n)
+        return error_set(e, FL_PROTOCOL,
+                         "the input has neither `data`, a list of numbers that stands nowhere else, nor "
+                         "`binary_data_size`");
     if (size) {
         if (!json_is_integer(size) || json_integer_value(size) != bytes || behind_size != (size_t)bytes)
             return error_set(
@@ -228,9 +254,9 @@ static int find_data(struct announced *a, const json_t *input, const struct json
         a->binary = behind;
         return FL_OK;
     }
-    if (!data || !json_is_integer(data) || cut->n != 1 || behind_size)
-        return error_set(e, FL_PROTOCOL,
-                         "the input has neither `data`, a list of numbers, nor `binary_data_size`");
+    if (behind_size)
+        return error_set(e, FL_PROTOCOL, "the input has `data`, and %zu bytes are behind the JSON",
+                         behind_size);
     a->data = &cut->span[0];
     if (a->count > (int64_t)a->data->size / 2) /* a digit and a comma, at least */
         return error_set(e, FL_VALUE, "`data` has fewer than the %lld elements of `shape`",
@@ -284,8 +310,8 @@ static int make_rows(struct oip_request *out, const struct announced *a, enum te
     return rc;
 }
 
-static int read_json(struct oip_request *out, const json_t *root, const struct json_cut *cut,
-                     const char *behind, size_t behind_size, const struct oip_model *m, struct error *e)
+static int read_json(struct oip_request *out, json_t *root, const struct json_cut *cut, const char *behind,
+                     size_t behind_size, const struct oip_model *m, struct error *e)
 {
     struct announced a = {0};
     const json_t *input = NULL;
@@ -301,7 +327,7 @@ static int read_json(struct oip_request *out, const json_t *root, const struct j
         (rc = read_shape(out, json_object_get(input, "shape"), m, e)))
         return rc;
     a.count = out->rows * row_count(m);
-    if ((rc = find_data(&a, input, cut, behind, behind_size, e)))
+    if ((rc = find_data(&a, root, input, cut, behind, behind_size, e)))
         return rc;
     return make_rows(out, &a, m->input.tensor.dtype, e);
 }

@@ -3,9 +3,10 @@
 #define FREEZELINE_PAGE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 extern const char page_html[], page_html_end[];
 
-#define PAGE_BYTES ((size_t)(page_html_end - page_html))
+#define PAGE_BYTES ((size_t)((uintptr_t)page_html_end - (uintptr_t)page_html))
 
 #endif

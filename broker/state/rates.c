@@ -7,8 +7,9 @@
 
 void rates_init(struct rates *r, double per_s)
 {
-    memset(r, 0, sizeof *r);
+    r->every_ns = r->burst_ns = 0;
     if (per_s > 0) {
+        memset(r->client, 0, sizeof r->client);
         r->every_ns = (uint64_t)((double)NS_PER_S / per_s);
         r->burst_ns = r->every_ns < NS_PER_S ? NS_PER_S - r->every_ns : 0;
     }

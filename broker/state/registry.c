@@ -1,6 +1,7 @@
 /* registry.c - hello, heartbeat, silence: who is there */
 #include "registry.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ struct registry {
     /* place of each stage's first replica, then of the first cache service; behind those, the learners */
     int first[PIPELINE_MAX_STAGES + 1];
     struct member *member; /* one per place */
+    int n_known, *known;   /* places of those that are, ascending */
     uint64_t dead_after_ns;
     char boot_id[MESSAGE_NAME_BYTES];
     uint64_t last_ready_ns[PIPELINE_MAX_STAGES]; /* when the stage last had a ready worker; 0 = never */
@@ -41,10 +43,14 @@ int registry_new(struct registry **out, const struct pipeline *p, const char *bo
     }
     r->first[r->n_stages] = places;
     places += r->n_caches + REGISTRY_LEARNERS;
-    if (!(r->member = calloc((size_t)places, sizeof *r->member))) {
-        free(r);
+    r->member = malloc((size_t)places * sizeof *r->member);
+    r->known = malloc((size_t)places * sizeof *r->known);
+    if (!r->member || !r->known) {
+        registry_free(r);
         return FL_NOMEM;
     }
+    for (int i = 0; i < places; i++)
+        memset(&r->member[i], 0, offsetof(struct member, hello));
     for (int s = 0; s < r->n_stages; s++)
         for (int i = 0; i < PIPELINE_MAX_REPLICAS; i++) {
             registry_worker(r, s, i)->stage = s;
@@ -69,6 +75,7 @@ void registry_free(struct registry *r)
     if (!r)
         return;
     free(r->member);
+    free(r->known);
     free(r);
 }
 
@@ -87,14 +94,22 @@ int registry_caches(const struct registry *r)
     return r->n_caches;
 }
 
-int registry_places(const struct registry *r)
+int registry_known(const struct registry *r)
 {
-    return r->first[r->n_stages] + r->n_caches + REGISTRY_LEARNERS;
+    return r->n_known;
 }
 
-struct member *registry_member(const struct registry *r, int place)
+struct member *registry_member(const struct registry *r, int i)
 {
-    return &r->member[place];
+    return &r->member[r->known[i]];
+}
+
+static void note_known(struct registry *r, const struct member *m)
+{
+    int place = (int)(m - r->member), at = r->n_known++;
+    for (; at > 0 && r->known[at - 1] > place; at--)
+        r->known[at] = r->known[at - 1];
+    r->known[at] = place;
 }
 
 struct member *registry_worker(const struct registry *r, int stage, int replica)
@@ -197,9 +212,9 @@ static void note_ready(struct registry *r, uint64_t now)
 
 const uint8_t *registry_identity(const struct registry *r)
 {
-    for (int i = 0; i < r->first[r->n_stages]; i++)
-        if (r->member[i].alive)
-            return r->member[i].hello.identity;
+    for (int i = 0; i < r->n_known; i++)
+        if (registry_member(r, i)->stage >= 0 && registry_member(r, i)->alive)
+            return registry_member(r, i)->hello.identity;
     return NULL;
 }
 
@@ -217,9 +232,9 @@ const char *registry_difference(const struct hello *h, const struct hello *other
 const struct member *registry_other_plan(const struct registry *r, const struct hello *h,
                                          const struct member *self)
 {
-    for (int i = 0; i < r->first[r->n_stages]; i++) {
-        const struct member *m = &r->member[i];
-        if (m != self && m->alive && registry_difference(h, &m->hello))
+    for (int i = 0; i < r->n_known; i++) {
+        const struct member *m = registry_member(r, i);
+        if (m != self && m->stage >= 0 && m->alive && registry_difference(h, &m->hello))
             return m;
     }
     return NULL;
@@ -297,6 +312,8 @@ static enum registry_event join(struct registry *r, struct member *m, const stru
 
     if (m->known)
         registry_oust(r, m->hello.incarnation);
+    else
+        note_known(r, m);
     *m = (struct member){.stage = m->stage,
                          .replica = m->replica,
                          .known = true,
@@ -325,7 +342,7 @@ static bool has_endpoint_of(const struct member *holder, const struct hello *h)
  * gone. */
 static bool displaces(const struct member *holder, const struct hello *h)
 {
-    return holder->hello.ready && has_endpoint_of(holder, h);
+    return holder->known && holder->hello.ready && has_endpoint_of(holder, h);
 }
 
 /* And one that has the plan that serves and waits for the endpoint would wait for ever. */
@@ -382,9 +399,9 @@ enum registry_event registry_hello(struct registry *r, const struct hello *h, co
 
 static struct member *by_incarnation(const struct registry *r, uint64_t incarnation)
 {
-    for (int i = 0; i < registry_places(r); i++)
-        if (r->member[i].known && r->member[i].hello.incarnation == incarnation)
-            return &r->member[i];
+    for (int i = 0; i < r->n_known; i++)
+        if (registry_member(r, i)->hello.incarnation == incarnation)
+            return registry_member(r, i);
     return NULL;
 }
 
@@ -401,8 +418,8 @@ enum registry_event registry_heartbeat(struct registry *r, const struct heartbea
     struct member *m = by_incarnation(r, h->incarnation);
     bool was_alive;
 
-    if (m && !m->alive && must_say_hello(r, m))
-        m = NULL;
+    if (m && ((!m->alive && must_say_hello(r, m)) || (h->ready && !m->hello.ready)))
+        m = NULL; /* or the hello that said so was lost with its connection */
     if (out)
         *out = m;
     if (!m)
@@ -420,8 +437,8 @@ struct member *registry_expire(struct registry *r, uint64_t now)
 {
     struct member *dead = NULL;
 
-    for (int i = 0; i < registry_places(r) && !dead; i++) {
-        struct member *m = &r->member[i];
+    for (int i = 0; i < r->n_known && !dead; i++) {
+        struct member *m = registry_member(r, i);
         if (m->alive && now > m->heard_ns && now - m->heard_ns > r->dead_after_ns)
             dead = m;
     }

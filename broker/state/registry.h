@@ -26,13 +26,10 @@ struct member {
     int stage, replica; /* its place, which it keeps */
     bool known;         /* has said hello at least once; the fields below are of the last that did */
     bool alive;         /* false: it said goodbye, or was silent for too long */
-    struct hello hello;
     struct peer peer;
-    struct heartbeat last; /* clock_error_ns: 0 with the broker's clock, else UINT64_MAX until it tells */
     uint64_t heard_ns;
     uint64_t asked_ns;    /* for a heartbeat that is overdue */
     uint32_t outstanding; /* unanswered requests whose route goes through it */
-    struct cancel cancel; /* cancellations to be sent to it */
     uint64_t pace_ns;     /* how long a request takes there, on average over the last few; 0: not known */
     uint32_t passed_over; /* requests that other replicas took since it had one (router.h) */
 
@@ -42,6 +39,10 @@ struct member {
     uint64_t trial;                          /* the request that tries it while it is put aside; 0: none */
     struct rest link[PIPELINE_MAX_REPLICAS]; /* [i]: replica i of the stage before could not reach it */
     struct rest unreached;                   /* several of them could not */
+
+    struct heartbeat last; /* clock_error_ns: 0 with the broker's clock, else UINT64_MAX until it tells */
+    struct hello hello;    /* not cleared before it is known, nor is what follows */
+    struct cancel cancel;  /* cancellations to be sent to it */
 };
 
 struct registry;
@@ -59,9 +60,10 @@ int registry_caches(const struct registry *r);
 struct member *registry_worker(const struct registry *r, int stage, int replica);
 struct member *registry_cache(const struct registry *r, int index);   /* NULL: the file has no such */
 struct member *registry_learner(const struct registry *r, int index); /* index < REGISTRY_LEARNERS */
-/* All places, 0 .. registry_places(r) - 1: the stages' in order, the cache services', the learners'. */
-int registry_places(const struct registry *r);
-struct member *registry_member(const struct registry *r, int place);
+/* The members that are known, 0 .. registry_known(r) - 1: the stages' in order, the cache services', the
+ * learners'. */
+int registry_known(const struct registry *r);
+struct member *registry_member(const struct registry *r, int i);
 /* The place that h claims; NULL: there is none such, and *e says so. */
 struct member *registry_place(const struct registry *r, const struct hello *h, struct error *e);
 
@@ -73,7 +75,7 @@ enum registry_event {
     REGISTRY_LEFT,     /* the holder says goodbye (ready no more) */
     REGISTRY_KNOWN,    /* heartbeat of the holder */
     REGISTRY_REVIVED,  /* heartbeat of a holder that was given up */
-    REGISTRY_STRANGER, /* heartbeat of one that never said hello (to this broker) */
+    REGISTRY_STRANGER, /* heartbeat of one that never said hello (to this broker), or not that it is ready */
     REGISTRY_UNWANTED, /* one that was ousted */
     REGISTRY_WAITS,    /* a stage worker of another plan than those that live, or one that comes after the
                           holder of its place: *e says which */

@@ -43,7 +43,7 @@ struct ghost {
 
 struct responses {
     size_t max_bytes, bytes;
-    int64_t count, in_main;
+    int64_t in_main;
     uint64_t mask; /* of both tables */
     struct entry **bucket;
     struct ghost *ghost;
@@ -89,11 +89,6 @@ void responses_free(struct responses *r)
 size_t responses_bytes(const struct responses *r)
 {
     return r->bytes;
-}
-
-int64_t responses_count(const struct responses *r)
-{
-    return r->count;
 }
 
 struct response_key responses_key(const struct responses *r, const struct tensor *input, const void *bytes,
@@ -146,7 +141,6 @@ static void drop(struct responses *r, struct entry *x)
     *place_of(r, x->key) = x->chain;
     pull(r, x);
     r->bytes -= x->bytes;
-    r->count--;
     free(x->scores);
     free(x);
 }
@@ -220,7 +214,6 @@ static struct entry *add(struct responses *r, struct response_key key)
     *at = x;
     push(r, x, again ? MAIN : SMALL);
     r->bytes += x->bytes;
-    r->count++;
     return x;
 }
 

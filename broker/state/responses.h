@@ -53,6 +53,5 @@ void responses_keep(struct responses *r, struct response_key key, struct respons
                     uint64_t request, const struct response *a);
 
 size_t responses_bytes(const struct responses *r);
-int64_t responses_count(const struct responses *r);
 
 #endif

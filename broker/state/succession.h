@@ -12,8 +12,9 @@
  *   pipeline that lacks a stage answers nothing. This one happens at most once in SUCCESSION_EVERY_NS, lest
  *   hosts whose files differ take turns.
  *
- * Moving on: those that serve are given no more requests and sent away when they have none left; then those
- * that waited join. Requests wait meanwhile. Pure: time comes in as an argument. One thread.
+ * Moving on: those that serve are given no more requests and sent away when they have none left, and so are
+ * those that waited to come after one of them; then the others that waited join. Requests wait meanwhile.
+ * Pure: time comes in as an argument. One thread.
  */
 #ifndef FREEZELINE_SUCCESSION_H
 #define FREEZELINE_SUCCESSION_H
@@ -33,9 +34,10 @@ struct successor {
 
 struct succession {
     int n;
-    struct successor item[PIPELINE_MAX_WORKERS]; /* in the order in which they came; one per place */
     bool moving;
     uint64_t moved_ns; /* when it last moved on because a stage was lost; 0: never */
+    struct hello left; /* of one that was sent away in this move; incarnation 0: none was */
+    struct successor item[PIPELINE_MAX_WORKERS]; /* in the order in which they came; one per place */
 };
 
 struct successor *succession_at(struct succession *s, const struct hello *h); /* of h's place; NULL: none */

@@ -176,7 +176,7 @@ static size_t scan(const uint8_t *bytes, size_t size, size_t at, uint64_t *count
 
 static void take_segment(struct backlog *b, uint64_t number, const uint8_t *bytes, size_t size)
 {
-    struct segment_header h;
+    struct segment_header h = {.magic = ""};
     struct segment *s;
     uint64_t count;
     size_t end;

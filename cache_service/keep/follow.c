@@ -10,6 +10,9 @@
 
 #define LOOK_NS NS_PER_S       /* how often the head is looked at, should hints be lost */
 #define MEND_NS (5 * NS_PER_S) /* caches are published again for others at most so often */
+/* So often the others are asked before copies that may have learned less go in the place of damaged caches: 7
+ * s, by the waits of trouble.c. Whoever has them may be busy. */
+#define ASK_TIMES 3
 
 void follow_forget(struct follow *f)
 {
@@ -128,6 +131,8 @@ static int decide(struct follow *f, const struct holding *h, struct keeper_task 
         say_aside(f, m);
     else
         f->said_aside[0] = '\0';
+    if (f->place == LINEAGE_KEEP && f->mends && f->mends == f->head.sequence && !snapshot_lacks(h->current))
+        f->place = LINEAGE_PUBLISH; /* a look came before it was done */
     if (f->place != LINEAGE_KEEP || !snapshot_lacks(h->current))
         return FL_OK;
     if (!known_damaged(f)) { /* somebody may have put there what is missing here */
@@ -221,6 +226,7 @@ static int on_published(struct follow *f, const struct holding *h, const struct 
     say_published(&f->head, h->current);
     f->head = t->head;
     f->damaged[0] = '\0';
+    f->mends = 0;
     reach(f, h, now);
     return FL_OK;
 }
@@ -229,17 +235,21 @@ static int on_loaded(struct follow *f, struct holding *h, struct keeper_task *t,
 {
     struct snapshot *s = t->got;
     const struct store_load load = t->load;
+    bool replaces = load.damaged > load.lost; /* ours are of the same build */
     if (t->rc == FL_STALE || t->rc == FL_UNAVAILABLE || t->rc == FL_NOMEM)
         return t->rc;
+    if (!known_damaged(f))
+        f->asked = 0;
     memcpy(f->damaged, f->head.text, sizeof f->damaged);
-    if (load.damaged && !t->quiet) { /* another service may have them as they were */
+    if (load.damaged && f->asked < (replaces ? ASK_TIMES : 1)) { /* another may have them as they were */
+        f->asked++;
         snapshot_free(s);
         error_set(&f->later, FL_CORRUPT, "caches are damaged there: the other services are asked for them");
         return ask(f, h, t, KEEPER_TELL_DAMAGED);
     }
     if (t->rc)
         return t->rc;
-    if (load.damaged > load.lost) { /* ours go back there */
+    if (replaces) {
         s->manifest.generation++;
         holding_adopt(h, s, h->own);
         log_info("damaged caches in Redis are replaced by those of this process");
@@ -279,6 +289,7 @@ void follow_mend(struct follow *f, const struct holding *h, uint64_t sequence, u
         now < f->mend_ns)
         return;
     f->mend_ns = now + MEND_NS;
+    f->mends = sequence;
     f->place = LINEAGE_PUBLISH;
     log_info("another cache service can't use the caches in Redis: they are published again");
 }

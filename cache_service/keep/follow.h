@@ -23,6 +23,8 @@ struct follow {
     char holder[STORE_WHO_BYTES]; /* who has the build that Redis holds, where that is not ours */
     char said_aside[HEAD_BYTES];  /* the build beside which we stand, when it was said last */
     char damaged[HEAD_BYTES];     /* the head whose caches could not be taken */
+    int asked;                    /* how often the others were asked for these */
+    uint64_t mends;               /* the head of this number was asked for: it is published again; 0: none */
     struct error later;           /* how the step ends when the others have been asked */
 };
 

@@ -98,7 +98,7 @@ static const char *advice(const char *text)
         return " (Redis is full: raise its maxmemory)";
     if (strstr(text, "WRONGTYPE"))
         return " (something else wrote to a key of this pipeline: delete it)";
-    if (strstr(text, "NOPERM") || strstr(text, "user executing the script"))
+    if (strstr(text, "NOPERM") || strstr(text, "user executing the script") || strstr(text, "ACL failure in"))
         return " (this user may not do what is wanted: give it +@all on keys and channels freezeline:*)";
     if (strstr(text, "READONLY"))
         return " (it has become a replica)";

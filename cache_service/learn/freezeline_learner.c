@@ -1,14 +1,12 @@
 /* freezeline_learner.c - main of freezeline-learner: options, pipeline file, new, run, free */
 #include <stdio.h>
-#include <sys/resource.h>
 
+#include "system/background.h"
 #include "system/blas.h"
 #include "base/log.h"
 #include "system/signals.h"
 #include "config/startup.h"
 #include "learner_process.h"
-
-#define NICEST 19
 
 static const char usage[] =
     "usage: freezeline-learner -c PIPELINE.yaml [--index I] [--set KEY=VALUE]...\n"
@@ -34,7 +32,7 @@ int main(int argc, char **argv)
     blas_start(argv);
     if ((rc = startup_options(&start, argc, argv)) >= 0)
         return rc;
-    setpriority(PRIO_PROCESS, 0, NICEST);
+    background_enter();
     snprintf(role, sizeof role, "learner%d", start.number[0].value);
     if ((rc = startup_pipeline(&start, role, &p, &e)) ||
         (rc = learner_process_new(&l, p, start.number[0].value, &e)) ||

@@ -66,12 +66,6 @@ struct learner_brain {
     int first, queued;
 };
 
-const char *learner_state_name(enum learner_state s)
-{
-    static const char *const name[] = {"cold", "serving", "tightened", "off"};
-    return name[s];
-}
-
 /* --- decisions --- */
 
 static struct learner_decision *decide(struct learner_brain *b, enum learner_what what, uint64_t number)
@@ -186,7 +180,7 @@ static void commit(struct learner_brain *b, const struct pool_row *r, double tim
 /* What serves is certified for less loss than it is used for: requests may ask for that. */
 static bool certifies_more(struct learner_brain *b, const struct pool_row *r)
 {
-    return b->state == LEARNER_SERVING && r->number == b->serving &&
+    return b->state == LEARNER_SERVING && r->number == b->serving && r->index >= b->row &&
            pool_levels(&b->pool, r->number, r->index, NULL) > b->levels;
 }
 
@@ -328,10 +322,14 @@ static void judge_oldest(struct learner_brain *b)
     judge(b, h);
 }
 
+int learner_brain_waits(const struct learner_brain *b)
+{
+    return b->waiting != NULL && b->truth_at > 0 && b->audits - b->truth_at < TRUTHS_COME ? WAITING : 0;
+}
+
 void learner_brain_audit(struct learner_brain *b, const struct learner_audit *a, uint64_t now)
 {
-    bool waits =
-        b->waiting != NULL && a->truth < 0 && b->truth_at > 0 && b->audits - b->truth_at < TRUTHS_COME;
+    bool waits = a->truth < 0 && learner_brain_waits(b) > 0;
     struct heard *h = &b->now_heard;
     b->now = now;
     b->audits++;
@@ -354,6 +352,20 @@ void learner_brain_audit(struct learner_brain *b, const struct learner_audit *a,
         b->n_waiting++;
     else
         judge(b, h);
+}
+
+void learner_brain_audit_lost(struct learner_brain *b, uint64_t moment_ms, uint64_t now)
+{
+    const struct learner_audit a = {.full = 0, .truth = -1, .moment_ms = moment_ms};
+    b->now = now;
+    b->audits++;
+    b->moment_ms = moment_ms;
+    for (int i = 0; i < b->pool.n; i++)
+        learner_brain_recall_lost(b, b->pool.candidate[i].number, &a);
+    if (b->state == LEARNER_SERVING || b->state == LEARNER_TIGHTENED)
+        learner_watch_lost(&b->watch, moment_ms);
+    heed_alarm(b);
+    consider(b);
 }
 
 void learner_brain_truth(struct learner_brain *b, uint64_t request, int32_t truth, uint64_t now)
@@ -411,6 +423,23 @@ bool learner_brain_taught(struct learner_brain *b, uint64_t number, const struct
     if (wanted && gone != 0)
         decide(b, LEARNER_FORGET, gone);
     return wanted;
+}
+
+void learner_brain_recall(struct learner_brain *b, uint64_t number, const struct learner_audit *a,
+                          const int32_t *label, const float *confidence)
+{
+    pool_see(&b->pool, number, label, confidence, a->full, a->truth);
+}
+
+void learner_brain_recall_lost(struct learner_brain *b, uint64_t number, const struct learner_audit *a)
+{
+    int32_t label[PIPELINE_MAX_EXITS];
+    float confidence[PIPELINE_MAX_EXITS];
+    for (int k = 0; k < PIPELINE_MAX_EXITS; k++) {
+        label[k] = INT32_MAX; /* neither the network's answer nor the true one */
+        confidence[k] = INFINITY;
+    }
+    learner_brain_recall(b, number, a, label, confidence);
 }
 
 void learner_brain_not_taught(struct learner_brain *b, uint64_t number, const char *why, uint64_t now)

@@ -3,12 +3,13 @@
  * Pure: audits and moments in, decisions out; no clock, socket, file or thread. The body holds the caches of
  * each candidate by its number, asks them (`look`), teaches, publishes.
  *
- * A candidate is caches of all exits and an order of thresholds from timid to bold, both fixed before the
- * first audit that certifies it. Every audit that comes after certifies every candidate there is, and only
- * then is it kept to teach or plan later ones: it trained nothing of what it judges. Candidate j may err with
- * probability betting_delta(certainty, j), so over the life of a pipeline, however many candidates there are
- * and however often one looks, some candidate serves with more loss than the budget with probability 1 -
- * certainty at most, as long as requests come from one distribution. Where that changes, the alarm says so.
+ * A candidate is caches of all exits and an order of thresholds from timid to bold. What both are made of is
+ * fixed before the first audit that certifies it comes. Every audit that comes after certifies every
+ * candidate there is or is being made, and only then is it kept to teach or plan later ones: it trained
+ * nothing of what it judges. Candidate j may err with probability betting_delta(certainty, j), so over the
+ * life of a pipeline, however many candidates there are and however often one looks, some candidate serves
+ * with more loss than the budget with probability 1 - certainty at most, as long as requests come from one
+ * distribution. Where that changes, the alarm says so.
  *
  * States of what serves:
  *   LEARNER_COLD      nothing serves: every request is worth an audit
@@ -24,7 +25,6 @@
 #define LEARNER_CANDIDATES 4 /* that there are at once, the one that serves among them */
 
 enum learner_state { LEARNER_COLD, LEARNER_SERVING, LEARNER_TIGHTENED, LEARNER_OFF };
-const char *learner_state_name(enum learner_state s);
 
 struct learner_setup {
     int n_exits; /* as the manifest numbers them */
@@ -65,6 +65,9 @@ struct learner_audit {
 };
 /* A whole audit, of either half, before it may teach. */
 void learner_brain_audit(struct learner_brain *b, const struct learner_audit *a, uint64_t now);
+/* An audit that an exit answered, of which nobody will know more. Only such can be lost, so those that are
+ * left would show too little loss: it counts as lost by all that judge and watch. */
+void learner_brain_audit_lost(struct learner_brain *b, uint64_t moment_ms, uint64_t now);
 /* The truth about an audit that came earlier; one that is no longer known is passed over. */
 void learner_brain_truth(struct learner_brain *b, uint64_t request, int32_t truth, uint64_t now);
 /* How many requests teach and how many plan by now (reservoir_counts: seen since the last call does not
@@ -74,10 +77,21 @@ void learner_brain_grown(struct learner_brain *b, int64_t teaching, int64_t cert
 void learner_brain_signal(struct learner_brain *b, const char *what, uint64_t now);
 void learner_brain_frozen(struct learner_brain *b, bool frozen, uint64_t now);
 /* What LEARNER_TEACH or LEARNER_TUNE asked for is there, and is candidate `number` from now on: audits that
- * came while it was taught do not count. `order` is copied. Returns false when it is not wanted any more
- * (what it learned from is of before an alarm, or it promises nothing): forget its caches. */
+ * come judge it, and those that it is told of by learner_brain_recall. `order` is copied. Returns false when
+ * it is not wanted any more (what it learned from is of before an alarm, or it promises nothing): forget its
+ * caches. */
 bool learner_brain_taught(struct learner_brain *b, uint64_t number, const struct promise_order *order,
                           int64_t points, uint64_t now);
+/* An audit that came while candidate `number` was taught, after all that it depends on was fixed, and what
+ * its caches say about it. In the order in which they came, before `look` knows the candidate: so each is
+ * judged by once, and in that order. */
+void learner_brain_recall(struct learner_brain *b, uint64_t number, const struct learner_audit *a,
+                          const int32_t *label, const float *confidence);
+/* Where the caches can't be asked any more about such an audit: it counts as lost in every row that may
+ * answer early, which is never less than what is so. */
+void learner_brain_recall_lost(struct learner_brain *b, uint64_t number, const struct learner_audit *a);
+/* So many audits wait for their truth; 0 where none comes. */
+int learner_brain_waits(const struct learner_brain *b);
 /* It failed, or was cancelled. */
 void learner_brain_not_taught(struct learner_brain *b, uint64_t number, const char *why, uint64_t now);
 void learner_brain_tick(struct learner_brain *b, uint64_t now);

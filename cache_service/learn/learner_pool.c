@@ -94,7 +94,7 @@ bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *ou
     bool found = false;
     for (int i = 0; i < p->n; i++) {
         const struct candidate *c = &p->candidate[i];
-        int64_t row = certificate_row(c->certificate);
+        int64_t row = certificate_ready_row(c->certificate, 0);
         struct pool_row here;
         if (row < 0 || certificate_seen(c->certificate) < fewest)
             continue;
@@ -113,7 +113,7 @@ int pool_levels(struct learner_pool *p, uint64_t number, int64_t index,
     const struct candidate *c = pool_find(p, number);
     int n = 0;
     for (; c != NULL && n < PROMISE_LEVELS; n++) {
-        int64_t row = certificate_level_row(c->certificate, n);
+        int64_t row = certificate_ready_row(c->certificate, n);
         row = row < index ? row : index;
         if (row < 0)
             break;
@@ -140,7 +140,7 @@ bool pool_tightened(const struct learner_pool *p, uint64_t number, const struct 
 
 static double hope_of(const struct learner_pool *p, const struct candidate *c)
 {
-    int64_t low = certificate_row(c->certificate), high = certificate_rows(c->certificate);
+    int64_t low = certificate_ready_row(c->certificate, 0), high = certificate_rows(c->certificate);
     struct pool_row r;
     if (certificate_seen(c->certificate) == 0)
         return 1;

@@ -41,10 +41,10 @@ struct pool_row {
 /* Time with that row of that candidate by all audits that it has seen; NAN: it is not there, or has seen
  * fewer. */
 double pool_time(const struct learner_pool *p, uint64_t number, int64_t index, int64_t fewest);
-/* The fastest of those that are certified by `fewest` audits at least; false: none is. Here and below the
- * bound of the loss is left out (NaN): it takes most of the time. */
+/* The fastest of those that may begin to serve, by `fewest` audits at least; false: none may. Here and below
+ * the bound of the loss is left out (NaN): it takes most of the time. */
 bool pool_best(const struct learner_pool *p, int64_t fewest, struct pool_row *out);
-/* The levels that are certified of that candidate, none bolder than its row `index`; their thresholds in
+/* The levels of that candidate that may begin to serve, none bolder than its row `index`; their thresholds in
  * `out`, where that is not NULL. */
 int pool_levels(struct learner_pool *p, uint64_t number, int64_t index,
                 float out[PROMISE_LEVELS][PIPELINE_MAX_EXITS]);

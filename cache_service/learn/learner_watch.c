@@ -61,6 +61,17 @@ static void remember(struct learner_watch *w, const int32_t *label, const float 
     memcpy(s->confidence, confidence, (size_t)w->n_exits * sizeof *confidence);
 }
 
+static void count(struct learner_watch *w, int d, int32_t truth)
+{
+    w->counts.n++;
+    w->counts.lost += d > 0;
+    w->counts.won += d < 0;
+    if (w->blind != NULL && truth < 0)
+        alarm_see(w->blind, d);
+    else if (w->alarm != NULL)
+        alarm_see(w->alarm, d);
+}
+
 void learner_watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
                        int32_t truth, uint64_t moment_ms)
 {
@@ -68,19 +79,23 @@ void learner_watch_see(struct learner_watch *w, const int32_t *label, const floa
     int32_t served = k >= 0 ? label[k] : full;
     d = certificate_loss(w->agreement, served, full, truth);
     remember(w, label, confidence, full, truth, moment_ms);
-    w->counts.n++;
-    w->counts.lost += d > 0;
-    w->counts.won += d < 0;
+    count(w, d, truth);
     w->differ += served != full;
     if (k >= 0) {
         w->answered[k]++;
         w->differs[k] += served != full;
         w->lost[k] += d > 0;
     }
-    if (w->blind != NULL && truth < 0)
-        alarm_see(w->blind, d);
-    else if (w->alarm != NULL)
-        alarm_see(w->alarm, d);
+}
+
+void learner_watch_lost(struct learner_watch *w, uint64_t moment_ms)
+{
+    int32_t none[PIPELINE_MAX_EXITS];
+    const float unsure[PIPELINE_MAX_EXITS] = {0};
+    for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
+        none[k] = -1; /* no threshold can be raised for it */
+    remember(w, none, unsure, 0, -1, moment_ms);
+    count(w, 1, -1);
 }
 
 double learner_watch_early(const struct learner_watch *w, int last)

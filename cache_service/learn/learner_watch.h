@@ -36,6 +36,8 @@ void learner_watch_end(struct learner_watch *w);
 void learner_watch_thresholds(struct learner_watch *w, const bool *placed, const float *threshold);
 void learner_watch_see(struct learner_watch *w, const int32_t *label, const float *confidence, int32_t full,
                        int32_t truth, uint64_t moment_ms);
+/* An audit that was answered early; whether rightly, nobody will know. It counts as lost. */
+void learner_watch_lost(struct learner_watch *w, uint64_t moment_ms);
 /* Share of the last `last` audits that an exit answers with these thresholds; 1 while there are fewer. */
 double learner_watch_early(const struct learner_watch *w, int last);
 /* Log wealth of the alarm that is nearer to being raised, as a share of what raises it, 0 to 1. */

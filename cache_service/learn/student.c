@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cache_service/promise/burst.h"
 #include "annals.h"
+#include "catch_up.h"
 #include "cache_service/teach/candidates.h"
 #include "cache_service/teach/classroom.h"
 #include "drift_watch.h"
@@ -20,6 +21,7 @@
 #include "syllabus.h"
 
 #define AGAIN_NS (5 * NS_PER_S) /* until the reservoir is tried again */
+#define AT_ONCE  64             /* audits that a new candidate catches up with in one turn */
 
 struct student {
     const struct pipeline *p; /* borrowed */
@@ -43,6 +45,8 @@ struct student {
     uint64_t again_ns;                 /* not before then */
     uint8_t build[DIGEST_BYTES];       /* the last one that it learned from */
     struct learner_decision taught_of; /* what is in the classroom */
+    struct catch_up *catch_up;         /* since what is taught there is fixed .. */
+    uint64_t late;                     /* .. and until this candidate is up with them; 0: none */
     struct learner_decision decision;  /* what was offered */
 
     struct feedback_trust trust; /* in true labels */
@@ -76,6 +80,8 @@ static void forget(struct student *s)
     learner_brain_free(s->brain);
     candidates_free(s->candidates);
     burst_free(s->burst);
+    catch_up_clear(s->catch_up);
+    s->late = 0;
     s->burst = NULL;
     textbook_close(&s->book);
     snapshot_free(s->offered);
@@ -100,9 +106,12 @@ static void leave(struct student *s)
     learner_folder_leave(&s->folder);
 }
 
+/* What is not up with earlier audits yet is asked about later ones when it is. */
 static int look(void *arg, uint64_t number, int32_t *label, float *confidence)
 {
-    return candidates_look(((struct student *)arg)->candidates, number, label, confidence);
+    struct student *s = arg;
+    return number != 0 && number == s->late ? FL_NOT_FOUND
+                                            : candidates_look(s->candidates, number, label, confidence);
 }
 
 static int open_reservoir(struct student *s, const struct manifest *m, struct error *e)
@@ -245,16 +254,19 @@ static bool believes(struct student *s, const struct reservoir_row *row)
     return feedback_trusted(&s->trust);
 }
 
+/* missed: a candidate that is being made has read all that it depends on before this row was there. */
 static void take_row(struct student *s, const struct reservoir_row *row, enum reservoir_what what,
-                     uint64_t now)
+                     bool missed, uint64_t now)
 {
     struct learner_audit audit = {row->request, row->label, row->truth, row->moment_ms};
     const float *first;
     int dim;
     if (audit.truth >= 0 && row->audit && !believes(s, row))
         audit.truth = -1;
-    if (what == RESERVOIR_TRUTH && audit.truth >= 0 && row->audit)
+    if (what == RESERVOIR_TRUTH && audit.truth >= 0 && row->audit) {
+        catch_up_truth(s->catch_up, row->request, row->truth);
         learner_brain_truth(s->brain, row->request, row->truth, now);
+    }
     if (what != RESERVOIR_WHOLE)
         return;
     if (row->certifies)
@@ -267,8 +279,20 @@ static void take_row(struct student *s, const struct reservoir_row *row, enum re
     first = candidates_first(s->candidates, &dim);
     if (!first || !burst_counts(s->burst, first, dim))
         return;
+    if (missed)
+        catch_up_add(s->catch_up, &audit, row);
     watch_looks(s, now);
     learner_brain_audit(s->brain, &audit, now);
+}
+
+/* A shadow that came to nothing. A candidate that is being made hears of it in its place: it has no
+ * descriptors, so it is lost there, too. */
+static void take_lost(struct student *s, const struct reservoir_row *row, bool missed, uint64_t now)
+{
+    const struct learner_audit audit = {row->request, 0, -1, row->moment_ms};
+    if (missed)
+        catch_up_add(s->catch_up, &audit, row);
+    learner_brain_audit_lost(s->brain, row->moment_ms, now);
 }
 
 static int study(void *arg, const struct snapshot *current, const struct store_batch *batch, struct error *e)
@@ -281,6 +305,7 @@ static int study(void *arg, const struct snapshot *current, const struct store_b
     for (int i = 0; !rc && i < batch->n; i++) {
         enum reservoir_what what;
         struct reservoir_row row;
+        bool missed = s->late != 0 || classroom_fixed(s->classroom);
         if (!batch->update[i])
             continue;
         wall = clock_wall_ms();
@@ -289,7 +314,9 @@ static int study(void *arg, const struct snapshot *current, const struct store_b
         s->taken += !rc && what != RESERVOIR_REFUSED;
         s->refused += !rc && what == RESERVOIR_REFUSED;
         if (!rc && (what == RESERVOIR_WHOLE || what == RESERVOIR_TRUTH))
-            take_row(s, &row, what, now);
+            take_row(s, &row, what, missed, now);
+        if (!rc && what == RESERVOIR_LOST)
+            take_lost(s, &row, missed, now);
     }
     if (!rc)
         rc = reservoir_sync(s->reservoir, e);
@@ -306,6 +333,8 @@ static void teach(struct student *s, const struct learner_decision *d, uint64_t 
     struct error e = {0};
     int rc = t ? FL_OK : error_set(&e, FL_NOMEM, "out of memory");
     s->taught_of = *d;
+    catch_up_clear(s->catch_up);
+    s->late = 0;
     log_info("%s", d->why);
     if (classroom_busy(s->classroom))
         classroom_call_off(s->classroom);
@@ -330,6 +359,7 @@ static void take_lesson(struct student *s, const struct classroom_result *r, uin
         log_info("candidate %llu: its caches promise too little", (unsigned long long)r->number);
         candidates_drop(s->candidates, r->number);
     } else {
+        s->late = r->number;
         snprintf(d->why, sizeof d->why,
                  "candidate %llu: taught by %lld requests, order planned on %lld audits, in %.1f s",
                  (unsigned long long)r->number, (long long)r->taught.points, (long long)r->taught.planned_on,
@@ -347,6 +377,26 @@ static void take_lessons(struct student *s, uint64_t now)
         taught_release(&r->taught);
     }
     free(r);
+}
+
+/* Audits that came while the newest candidate was taught judge it, some in each turn. */
+static void catch_up(struct student *s)
+{
+    int32_t label[PIPELINE_MAX_EXITS];
+    float confidence[PIPELINE_MAX_EXITS];
+    struct learner_audit audit;
+    struct reservoir_row row;
+    for (int i = 0; i < AT_ONCE && s->late != 0; i++) {
+        if (!catch_up_next(s->catch_up, learner_brain_waits(s->brain), &audit, &row)) {
+            s->late = 0;
+            break;
+        }
+        candidates_take(s->candidates, s->reservoir, &row);
+        if (candidates_look(s->candidates, s->late, label, confidence) == FL_OK)
+            learner_brain_recall(s->brain, s->late, &audit, label, confidence);
+        else
+            learner_brain_recall_lost(s->brain, s->late, &audit);
+    }
 }
 
 static int offer_number(struct student *s, const struct learner_decision *d, struct snapshot **out)
@@ -390,6 +440,7 @@ static void act(struct student *s, const struct learner_decision *d, struct snap
         break;
     case LEARNER_FORGET:
         candidates_drop(s->candidates, d->number);
+        s->late = s->late == d->number ? 0 : s->late;
         break;
     case LEARNER_SERVE:
         rc = offer_epoch(s, d, offer);
@@ -478,13 +529,14 @@ static void work(struct student *s, struct keeper_turn *t)
     struct learner_decision d;
     uint64_t due;
     take_lessons(s, t->now);
+    catch_up(s);
     learner_brain_tick(s->brain, t->now);
     while (!s->offered && annals_ready(s->annals) && learner_brain_next(s->brain, &d))
         act(s, &d, &t->offer, t->now);
     t->errand = annals_due(s->annals, t->now);
     t->due_ns = annals_next_ns(s->annals);
     due = learner_brain_due(s->brain);
-    t->due_ns = due < t->due_ns ? due : t->due_ns;
+    t->due_ns = s->late != 0 ? t->now : due < t->due_ns ? due : t->due_ns;
 }
 
 static void turn(void *arg, struct keeper_turn *t)
@@ -536,7 +588,7 @@ int student_new(struct student **out, const struct pipeline *p, struct error *e)
         student_free(s);
         return rc;
     }
-    if (classroom_new(&s->classroom, wake, s) || annals_new(&s->annals)) {
+    if (catch_up_new(&s->catch_up) || classroom_new(&s->classroom, wake, s) || annals_new(&s->annals)) {
         student_free(s);
         return error_set(e, FL_NOMEM, "out of memory");
     }
@@ -553,6 +605,7 @@ void student_free(struct student *s)
     leave(s);
     classroom_free(s->classroom);
     annals_free(s->annals);
+    catch_up_free(s->catch_up);
     pthread_mutex_destroy(&s->mutex);
     free(s);
 }

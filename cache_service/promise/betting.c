@@ -70,20 +70,41 @@ static double times(int64_t n, double log_factor)
     return n == 0 ? 0 : (double)n * log_factor;
 }
 
-double betting_wealth(const struct betting *b, const struct gap_counts *c)
+/* The logarithm of each gambler's wealth; returns that of the wealthiest. */
+static double fortunes(const struct betting *b, const struct gap_counts *c, double *log_wealth)
 {
     int64_t same = c->n - c->lost - c->won;
-    double log_wealth[BETTING_MOST], most = -INFINITY, sum = 0;
+    double most = -INFINITY;
     for (int i = 0; i < b->n; i++) {
         log_wealth[i] =
             b->share[i] + times(c->lost, b->lost[i]) + times(same, b->same[i]) + times(c->won, b->won[i]);
         most = fmax(most, log_wealth[i]);
     }
+    return most;
+}
+
+static double together(const struct betting *b, const double *log_wealth, double most)
+{
+    double sum = 0;
     if (most == -INFINITY)
         return most;
     for (int i = 0; i < b->n; i++)
         sum += exp(log_wealth[i] - most);
     return most + log(sum);
+}
+
+double betting_wealth(const struct betting *b, const struct gap_counts *c)
+{
+    double log_wealth[BETTING_MOST], most = fortunes(b, c, log_wealth);
+    return together(b, log_wealth, most);
+}
+
+bool betting_reaches(const struct betting *b, const struct gap_counts *c, double enough)
+{
+    double log_wealth[BETTING_MOST], most = fortunes(b, c, log_wealth);
+    if (most + log(b->n) < enough) /* not if all were as wealthy */
+        return false;
+    return together(b, log_wealth, most) >= enough;
 }
 
 double betting_below(const struct gap_counts *c, double budget)

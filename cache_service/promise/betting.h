@@ -32,6 +32,8 @@ void betting_for_more(struct betting *b, double budget, bool may_win);
 /* Logarithm of the wealth after these counts: the hypothesis is rejected at delta where it reaches
  * log(1/delta). */
 double betting_wealth(const struct betting *b, const struct gap_counts *c);
+/* Whether that is `enough` at least; mostly faster. */
+bool betting_reaches(const struct betting *b, const struct gap_counts *c, double enough);
 
 /* The same in one call: log e-values against "E[d] >= budget" and "E[d] <= budget". */
 double betting_below(const struct gap_counts *c, double budget);

@@ -159,7 +159,7 @@ static void count_run(struct certificate *c, int64_t first, int64_t end, int k, 
 
 static void go_on(const struct certificate *c, struct walk *w)
 {
-    while (w->next < c->rows && betting_wealth(&w->betting, &w->counts) >= log(1 / c->delta)) {
+    while (w->next < c->rows && betting_reaches(&w->betting, &w->counts, log(1 / c->delta))) {
         w->next++;
         w->counts.lost += c->lost[w->next];
         w->counts.won += c->won[w->next];
@@ -208,6 +208,21 @@ int64_t certificate_level_row(const struct certificate *c, int level)
     return next < c->walk[0].next ? next - 1 : c->walk[0].next - 1;
 }
 
+int64_t certificate_ready_row(const struct certificate *c, int level)
+{
+    const struct walk *w = &c->walk[level < c->n_walks ? level : 0];
+    struct gap_counts counts = w->counts;
+    int64_t held = certificate_level_row(c, level);
+    double enough = log(1 / c->delta);
+    for (int64_t row = w->next - 1; row >= 0; row--) {
+        counts.lost -= c->lost[row + 1];
+        counts.won -= c->won[row + 1];
+        if (row <= held && betting_reaches(&w->betting, &counts, enough))
+            return row;
+    }
+    return -1;
+}
+
 float certificate_threshold(const struct certificate *c, int64_t row, int exit)
 {
     return c->threshold[exit * c->rows + row];
@@ -233,12 +248,4 @@ void certificate_counts(const struct certificate *c, int64_t row, struct certifi
         answered += out->answered[k];
     }
     out->share = out->counts.n > 0 ? (double)answered / (double)out->counts.n : 0;
-}
-
-void certificate_at(const struct certificate *c, int64_t row, struct certificate_row *out)
-{
-    certificate_counts(c, row, out);
-    out->upper = betting_upper(&out->counts, c->delta);
-    if (row < c->walk[0].next)
-        out->upper = fmin(out->upper, c->terms.budget);
 }

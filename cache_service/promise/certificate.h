@@ -4,7 +4,7 @@
  * Each row has the test of betting.h against "E[d] >= budget", so one may look after each audit. Rows are
  * tested in a fixed order (Learn then Test, Angelopoulos et al. 2021): a row holds when it and all rows
  * before it have reached 1/delta, so of all rows none that is over the budget ever holds, with probability 1
- * - delta. A row that held once holds.
+ * - delta. A row that held once holds, for the requests of that time: certificate_ready_row asks anew.
  *
  * `full` is what the network that serves answers. Where its precision is not that of the promise (evidence.h
  * `last`), its own loss is no part of d: terms->budget is then what promise_left_by_precision leaves
@@ -53,9 +53,11 @@ int64_t certificate_seen(const struct certificate *c); /* audits */
 /* The boldest row that holds; -1: none. Of a smaller budget: no bolder than that. */
 int64_t certificate_row(const struct certificate *c);
 int64_t certificate_level_row(const struct certificate *c, int level);
-/* row: 0 .. certificate_rows - 1. The bound takes most of the time: certificate_counts leaves it out (NaN).
- */
-void certificate_at(const struct certificate *c, int64_t row, struct certificate_row *out);
+/* The boldest of these that may begin to serve: by all audits up to now its own test is at 1/delta, too.
+ * Where requests are what they were that is the same but for chance; after a change, rows that held once may
+ * lose too much by now. -1: none. */
+int64_t certificate_ready_row(const struct certificate *c, int level);
+/* row: 0 .. certificate_rows - 1. The bound is left out (NaN): betting_upper takes long. */
 void certificate_counts(const struct certificate *c, int64_t row, struct certificate_row *out);
 float certificate_threshold(const struct certificate *c, int64_t row, int exit);
 

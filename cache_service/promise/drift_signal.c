@@ -20,7 +20,7 @@ struct sums {
 /* One mean that is watched. */
 struct watched {
     struct sums window;       /* values */
-    struct sums first, means; /* values of the first windows; their means */
+    struct sums first, means; /* values of the windows that say how traffic looks; their means */
     double above, below;      /* summed up */
 };
 
@@ -68,7 +68,7 @@ static double variance(const struct sums *s)
     return s->n > 1 ? fmax(0, (s->squares - s->sum * s->sum / s->n) / (s->n - 1)) : 0;
 }
 
-/* How far this window's mean is from the first windows', in standard deviations of the difference. A share
+/* How far this window's mean is from those windows', in standard deviations of the difference. A share
  * that never varied counts as if it had been otherwise once. */
 static double distance(const struct watched *w)
 {
@@ -122,10 +122,11 @@ static void end_window(struct drift_signal *s)
     s->windows++;
     for (int i = 0; i <= 2 * s->n_exits; i++) {
         struct watched *w = &s->watched[i];
-        if (!known)
-            learn(w);
-        else if (differs(w) && found < 0)
+        bool news = known && differs(w);
+        if (news && found < 0)
             found = i;
+        if (!news && s->windows <= DRIFT_LEARNED)
+            learn(w);
     }
     if (found >= 0) {
         go_up(s, found);

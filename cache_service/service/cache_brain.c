@@ -1,11 +1,10 @@
 /* cache_brain.c - look-ups, outcomes and the broker, tied together */
 #include "cache_brain.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arrival.h"
-#include "base/clock.h"
+#include "base/memory.h"
 #include "base/mishap.h"
 #include "control.h"
 #include "index/verdicts.h"
@@ -260,7 +259,7 @@ void cache_brain_goodbye(struct cache_brain *b)
 int cache_brain_new(struct cache_brain **out, const struct cache_setup *setup, const struct cache_io *io,
                     struct error *e)
 {
-    struct cache_brain *b = calloc(1, sizeof *b);
+    struct cache_brain *b = memory_cleared(sizeof *b, offsetof(struct cache_brain, out));
     bool promised = setup->pipeline->updates.learn && setup->pipeline->redis.endpoint;
     int rc = !b || lookups_new(&b->lookups, &setup->pending, promised, io->look, io->arg);
     *out = NULL;

@@ -236,6 +236,28 @@ static void deliver(void *arg, struct update *u, const struct pending_note *note
         update_free(u); /* such caches stay as they were certified */
 }
 
+/* A record of this request that has no exits; NULL: nothing learns here, or no memory. */
+static struct update *bare_update(const struct lookups *l, uint64_t request)
+{
+    struct update *u = lookups_learns(l) ? update_new(0, NULL) : NULL;
+    if (!u)
+        return NULL;
+    memcpy(u->identity, l->snapshot->manifest.identity.digest, sizeof u->identity);
+    u->request = request;
+    u->label = -1;
+    return u;
+}
+
+static void tell_lost(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),
+                      void *arg)
+{
+    struct update *u = bare_update(l, o->original);
+    if (!u)
+        return;
+    u->flags = UPDATE_AUDIT | UPDATE_LOST;
+    fn(arg, u);
+}
+
 void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void *arg, struct update *u),
                      void *arg)
 {
@@ -244,6 +266,8 @@ void lookups_outcome(struct lookups *l, const struct outcome *o, void (*fn)(void
     if (l->streams)
         streams_outcome(l->streams, o->request, full ? o->label : -1);
     pending_outcome(l->pending, o->request, o->scores, o->n_scores, full ? deliver : NULL, &d);
+    if (o->audit && o->original && o->label < 0)
+        tell_lost(l, o, fn, arg);
 }
 
 void lookups_feedback(struct lookups *l, const struct feedback *f, void (*fn)(void *arg, struct update *u),
@@ -252,15 +276,11 @@ void lookups_feedback(struct lookups *l, const struct feedback *f, void (*fn)(vo
     const struct manifest *m = l->snapshot ? &l->snapshot->manifest : NULL;
     for (int i = 0; i < f->n; i++) {
         const struct feedback_item *x = &f->item[i];
-        bool known = m && lookups_learns(l) && x->label >= 0 && (!m->classes || x->label < m->classes);
-        struct update *u = known ? update_new(0, NULL) : NULL;
-        l->counters.truths += u != NULL;
+        bool known = m && x->label >= 0 && (!m->classes || x->label < m->classes);
+        struct update *u = known ? bare_update(l, x->request) : NULL;
         l->counters.truths_refused += u == NULL;
         if (!u)
             continue;
-        memcpy(u->identity, m->identity.digest, sizeof u->identity);
-        u->request = x->request;
-        u->label = -1;
         u->truth = x->label;
         fn(arg, u);
     }

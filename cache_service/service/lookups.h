@@ -22,8 +22,8 @@ struct lookups_counters {
     uint64_t batches, items, hits; /* hits: those that ended a request */
     uint64_t refused;              /* unknown exit, another dim or origin: answered as misses */
     uint64_t audits, audit_hits,
-        audit_right; /* audits whose outcome is known; that an exit would have answered; and right */
-    uint64_t truths, truths_refused; /* labels told after the fact; those that are none */
+        audit_right;         /* audits whose outcome is known; that an exit would have answered; and right */
+    uint64_t truths_refused; /* labels told after the fact that are none */
     struct lookup_tally built,
         learned; /* of the build in use: as it was built, and since it learned something */
 };

@@ -31,7 +31,7 @@ struct stream {
 };
 
 struct streams {
-    struct stream stream[STREAMS_MOST];
+    struct stream *stream; /* [STREAMS_MOST], made with the first */
     uint64_t used;
     size_t bytes;
     int n_columns; /* 0: off */
@@ -66,7 +66,7 @@ static void stream_release(struct streams *s, struct stream *t)
 
 static struct stream *find(struct streams *s, uint64_t id)
 {
-    for (int i = 0; i < STREAMS_MOST; i++)
+    for (int i = 0; s->stream && i < STREAMS_MOST; i++)
         if (s->stream[i].used && s->stream[i].id == id)
             return &s->stream[i];
     return NULL;
@@ -171,10 +171,11 @@ static void begin(struct streams *s)
     }
 }
 
-/* It is on where a row holds that answers more than the caches do by the whole promise's thresholds. */
+/* It is on where a row holds that answers more than the caches do by the whole promise's thresholds. While it
+ * is off, what held once has to hold by all keys up to now. */
 static void consider(struct streams *s)
 {
-    int64_t row = certificate_row(s->certificate);
+    int64_t row = s->state.on ? certificate_row(s->certificate) : certificate_ready_row(s->certificate, 0);
     struct certificate_row r;
     s->state.keys = certificate_seen(s->certificate);
     if (row < 0)
@@ -218,17 +219,18 @@ void streams_free(struct streams *s)
     if (s == NULL)
         return;
     streams_serve(s, NULL);
+    free(s->stream);
     free(s);
 }
 
 void streams_serve(struct streams *s, const struct snapshot *caches)
 {
     const struct manifest *m = caches ? &caches->manifest : NULL;
-    for (int i = 0; i < STREAMS_MOST; i++)
+    for (int i = 0; s->stream && i < STREAMS_MOST; i++)
         stream_release(s, &s->stream[i]);
     end(s);
     s->n_columns = 0;
-    if (m == NULL || !m->promised || m->learned.serial || 2 * m->n_exits > MOST_COLUMNS ||
+    if (caches == NULL || !m->promised || m->learned.serial || 2 * m->n_exits > MOST_COLUMNS ||
         !(m->promise.live.budget > 0 && m->promise.live.budget < 1))
         return;
     for (int i = 0; i < m->n_exits; i++) {
@@ -272,6 +274,8 @@ void streams_look(struct streams *s, const struct lookup_item *item, int exit, c
         return;
     t = find(s, item->stream);
     if (t == NULL && key) {
+        if (s->stream == NULL && (s->stream = calloc(STREAMS_MOST, sizeof *s->stream)) == NULL)
+            return; /* no memory: it is not followed */
         t = oldest(s, NULL, false);
         stream_release(s, t);
         t->id = item->stream;
@@ -290,7 +294,7 @@ void streams_look(struct streams *s, const struct lookup_item *item, int exit, c
 
 void streams_outcome(struct streams *s, uint64_t request, int32_t label)
 {
-    for (int i = 0; s->n_columns && i < STREAMS_MOST; i++) {
+    for (int i = 0; s->n_columns && s->stream && i < STREAMS_MOST; i++) {
         struct stream *t = &s->stream[i];
         if (!t->used || t->coming.request != request || !request)
             continue;

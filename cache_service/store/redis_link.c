@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include "redis_tls.h"
+
 #define CONNECT_MS 500
 #define HEAR_READS 16
 #define CALL_MS    3000 /* a snapshot of all caches is tens of MiB */
@@ -58,7 +60,7 @@ static int check(const char *key, const char *text, bool anywhere, struct error 
     if (!anywhere && !loopback(&a))
         return error_set(e, FL_CONFIG,
                          "%s: %s is not this host, and Redis speaks without protection; use unix:PATH or "
-                         "127.0.0.1, or allow it by security: none",
+                         "127.0.0.1, redis.tls, or allow it by security: none",
                          key, text);
     return FL_OK;
 }
@@ -66,11 +68,10 @@ static int check(const char *key, const char *text, bool anywhere, struct error 
 static int check_all(const struct redis_config *c, bool anywhere, struct error *e)
 {
     int rc;
-    if (c->tls)
-        return error_set(
-            e, FL_CONFIG,
-            "redis.tls: the hiredis that this program is made for (0.14) has no TLS; use a tunnel "
-            "(stunnel, ssh -L) and its end on this host as redis.endpoint");
+
+    if (c->tls && (rc = redis_tls_check(c, e)))
+        return rc;
+    anywhere |= c->tls;
     if (!c->n_sentinels)
         return check("redis.endpoint", c->endpoint, anywhere, e);
     if (!c->master)
@@ -81,14 +82,14 @@ static int check_all(const struct redis_config *c, bool anywhere, struct error *
     return FL_OK;
 }
 
-/* Beyond this host Redis is not encrypted, but at least it knows who may come in. */
+/* Beyond this host Redis knows who may come in, encrypted or not. */
 static int check_password(const struct redis_config *c, const struct security *s, struct error *e)
 {
     char password[REDIS_PASSWORD_BYTES];
     struct address a;
     int rc;
     if (!s || s->mode != SECURITY_CURVE || c->n_sentinels || !parse(&a, c->endpoint) || loopback(&a) ||
-        c->managed)
+        c->managed || (c->tls && c->tls_cert))
         return FL_OK;
     if ((rc = redis_password(c, password, e)))
         return rc;
@@ -96,7 +97,7 @@ static int check_password(const struct redis_config *c, const struct security *s
              ? FL_OK
              : error_set(e, FL_CONFIG,
                          "redis.endpoint: %s is not this host: with security: curve it needs a password "
-                         "(redis.user, redis.password_file)",
+                         "(redis.user, redis.password_file) or a certificate (redis.tls_cert)",
                          c->endpoint);
     explicit_bzero(password, sizeof password);
     return rc;
@@ -114,7 +115,7 @@ int redis_link_new(struct redis_link **out, const struct redis_config *config,
     if (!(*out = calloc(1, sizeof **out)))
         return error_set(e, FL_NOMEM, "out of memory");
     (*out)->config = config;
-    (*out)->anywhere = anywhere;
+    (*out)->anywhere = anywhere || config->tls;
     return FL_OK;
 }
 
@@ -140,18 +141,24 @@ void redis_link_drop(struct redis_link *l)
 
 /* --- connecting --- */
 
-static int dial(redisContext **out, const struct address *a, struct error *e)
+static int dial(redisContext **out, const struct redis_config *config, const struct address *a,
+                struct error *e)
 {
     const struct timeval connect = {.tv_usec = CONNECT_MS * 1000};
     const struct timeval call = {.tv_sec = CALL_MS / 1000, .tv_usec = CALL_MS % 1000 * 1000};
     redisContext *c = a->port ? redisConnectWithTimeout(a->host, a->port, connect)
                               : redisConnectUnixWithTimeout(a->host, connect);
+    int rc;
     if (!c)
         return error_set(e, FL_NOMEM, "out of memory");
     if (c->err || redisSetTimeout(c, call) != REDIS_OK) {
         error_set(e, FL_UNAVAILABLE, "%s", c->errstr);
         redisFree(c);
         return FL_UNAVAILABLE;
+    }
+    if (config->tls && (rc = redis_tls_start(c, config, e))) {
+        redisFree(c);
+        return rc;
     }
     *out = c;
     return FL_OK;
@@ -170,7 +177,7 @@ static int ask_sentinel(const struct redis_link *l, const char *sentinel, struct
     redisContext *c;
     redisReply *r;
     int rc = FL_UNAVAILABLE;
-    if (!parse(&at, sentinel) || (rc = dial(&c, &at, e)))
+    if (!parse(&at, sentinel) || (rc = dial(&c, l->config, &at, e)))
         return rc;
     r = redisCommand(c, "SENTINEL get-master-addr-by-name %s", l->config->master);
     if (r && r->type == REDIS_REPLY_ARRAY && r->elements == 2 && r->element[0]->type == REDIS_REPLY_STRING &&
@@ -278,7 +285,7 @@ int redis_link_open(struct redis_link *l, struct error *e)
     int rc;
     if (l->context)
         return FL_OK;
-    if ((rc = find(l, &a, e)) || (rc = dial(&c, &a, e)))
+    if ((rc = find(l, &a, e)) || (rc = dial(&c, l->config, &a, e)))
         return rc;
     if ((rc = introduce(l, c, e)) || (rc = is_master(c, e))) {
         redisFree(c);

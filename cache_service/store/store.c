@@ -215,24 +215,18 @@ int store_publish(struct store *s, const struct snapshot *snapshot, struct head 
     struct store_packed p;
     struct head next;
     long long done = 0;
-    char *text;
     int rc = store_pack(s, &p, NULL, snapshot, e);
     if (rc)
         return rc;
-    if (!(text = manifest_format(&snapshot->manifest))) {
-        store_packed_free(&p);
-        return error_set(e, FL_NOMEM, "out of memory");
-    }
     head_of(&next, &snapshot->manifest, head);
     store_script(&a, script_publish, keys, 3, &p);
     redis_args_text(&a, head->text);
     redis_args_text(&a, next.text);
     redis_args_text(&a, s->hint);
-    redis_args_text(&a, text);
+    redis_args_text(&a, p.manifest);
     redis_args_text(&a, next.applied);
     store_add_blobs(&a, &p);
     rc = store_call_number(s, &a, &done, e);
-    free(text);
     store_packed_free(&p);
     if (!rc && done != 1)
         rc = error_set(e, FL_STALE, "another cache service published first");

@@ -106,10 +106,10 @@ static const char *field_of(const char *key)
     return strstr(key, "}:") + 2;
 }
 
-static char *sum_text(char text[DIGEST_TEXT_BYTES], const char *manifest, const struct store_packed *p)
+static char *sum_text(char text[DIGEST_TEXT_BYTES], const struct store_packed *p)
 {
     uint8_t digest[DIGEST_BYTES];
-    digest_of(digest, manifest, strlen(manifest));
+    digest_of(digest, p->manifest, strlen(p->manifest));
     for (int i = 0; i < p->n; i++)
         digest_add(digest, p->data[i], p->size[i]);
     return digest_text(digest, text);
@@ -122,14 +122,9 @@ int store_keep(struct store *s, uint64_t serial, const struct snapshot *snapshot
     struct redis_args a = {0};
     struct store_packed p;
     long long gone;
-    char *text;
     int rc = store_pack(s, &p, NULL, snapshot, e);
     if (rc)
         return rc;
-    if (!(text = manifest_format(&snapshot->manifest))) {
-        store_packed_free(&p);
-        return error_set(e, FL_NOMEM, "out of memory");
-    }
     store_key(s, index, "kept", "");
     store_key(s, prefix, "kept:", "");
     kept_key(s, key, serial);
@@ -138,15 +133,14 @@ int store_keep(struct store *s, uint64_t serial, const struct snapshot *snapshot
     redis_args_text(&a, TEXT(STORE_KEPT));
     redis_args_text(&a, prefix);
     redis_args_text(&a, "manifest");
-    redis_args_text(&a, text);
+    redis_args_text(&a, p.manifest);
     redis_args_text(&a, "sum");
-    redis_args_text(&a, sum_text(sum, text, &p));
+    redis_args_text(&a, sum_text(sum, &p));
     for (int i = 0; i < p.n; i++) {
         redis_args_text(&a, field_of(p.key[i]));
         redis_args_add(&a, p.data[i], p.size[i]);
     }
     rc = store_call_number(s, &a, &gone, e);
-    free(text);
     store_packed_free(&p);
     return rc;
 }
@@ -247,8 +241,24 @@ int store_kept(struct store *s, struct snapshot **out, uint64_t serial, struct e
     return rc;
 }
 
+/* The last candidate of the build that serves; 0: not known. Each has spent a part of the certainty, whatever
+ * serves next. */
+static uint64_t last_candidate(struct store *s, const struct manifest *of)
+{
+    struct manifest m;
+    redisReply *r;
+    bool known;
+    if (store_command(s, &r, NULL, 2, (const char *[]){"GET", s->manifest}))
+        return 0;
+    known = r->type == REDIS_REPLY_STRING && !manifest_parse(&m, r->str, r->len, s->manifest, NULL) &&
+            !memcmp(m.build, of->build, sizeof m.build);
+    freeReplyObject(r);
+    return known ? m.learned.candidate : 0;
+}
+
 int store_rollback(struct store *s, uint64_t serial, struct head *head, struct error *e)
 {
+    uint64_t last;
     char kept[MANIFEST_BUILD_BYTES], serves[MANIFEST_BUILD_BYTES];
     struct snapshot *back;
     struct manifest *m;
@@ -263,6 +273,8 @@ int store_rollback(struct store *s, uint64_t serial, struct head *head, struct e
                        "or bring that one back",
                        serial, manifest_build_text(m->build, kept), manifest_build_text(head->build, serves));
     if (!rc) {
+        last = last_candidate(s, m);
+        m->learned.candidate = last > m->learned.candidate ? last : m->learned.candidate;
         m->generation = head->generation + 1;
         memcpy(m->applied, head->applied, sizeof m->applied);
         rc = store_publish(s, back, head, e);

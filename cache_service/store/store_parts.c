@@ -96,12 +96,15 @@ void store_packed_free(struct store_packed *p)
 {
     for (int i = 0; i < p->n; i++)
         free(p->data[i]);
+    free(p->manifest);
 }
 
 int store_pack(struct store *s, struct store_packed *p, const struct snapshot *old,
                const struct snapshot *next, struct error *e)
 {
     p->n = 0;
+    if (!(p->manifest = manifest_format(&next->manifest)))
+        return error_set(e, FL_NOMEM, "out of memory");
     for (int i = 0; i < next->manifest.n_exits; i++) {
         int rc;
         if (!next->cache[i] || (old && old->cache[i] == next->cache[i]))

@@ -29,8 +29,9 @@ void store_add_number(struct redis_args *a, char buf[24], uint64_t number);
 /* FL_NOT_FOUND where the reply is nil. */
 int store_parse_head(struct head *head, const redisReply *r, struct error *e);
 
-/* The packed caches of `next` that are not those of `old` (NULL: all), with their keys. */
+/* The manifest of `next`, and its packed caches that are not those of `old` (NULL: all), with their keys. */
 struct store_packed {
+    char *manifest;
     int n;
     char key[PIPELINE_MAX_EXITS][STORE_KEY_BYTES];
     void *data[PIPELINE_MAX_EXITS];

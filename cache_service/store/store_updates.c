@@ -181,16 +181,13 @@ int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, co
 {
     char token[TOKEN_BYTES], trim[MANIFEST_ID_BYTES], frozen[STORE_KEY_BYTES];
     const char *const keys[] = {s->lease, s->epoch, s->updates, s->manifest, frozen};
-    char *manifest = next->manifest.promised ? manifest_format(&next->manifest) : NULL;
-    struct redis_args a = {.failed = next->manifest.promised && !manifest};
+    struct redis_args a = {0};
     struct head after;
     struct store_packed p;
     long long done = 0;
     int rc = store_pack(s, &p, old, next, e);
-    if (rc) {
-        free(manifest);
+    if (rc)
         return rc;
-    }
     make_token(s, token, fence);
     store_key(s, frozen, "frozen", "");
     head_of(&after, &next->manifest, head);
@@ -201,11 +198,10 @@ int store_commit(struct store *s, uint64_t fence, const struct snapshot *old, co
     redis_args_text(&a, after.text);
     redis_args_text(&a, s->hint);
     redis_args_text(&a, trim);
-    redis_args_text(&a, manifest ? manifest : "");
+    redis_args_text(&a, next->manifest.promised ? p.manifest : "");
     store_add_blobs(&a, &p);
     rc = store_call_number(s, &a, &done, e);
     store_packed_free(&p);
-    free(manifest);
     if (!rc && done == 2)
         rc = error_set(e, FL_STALE, "learning is frozen (freezeline cache thaw lets it go on)");
     else if (!rc && done != 1)

@@ -161,8 +161,10 @@ int update_encode(const struct update *u, struct update_record *out)
     for (int i = 0; i < u->n; i++)
         at = put32(put64(at, u->exit[i].origin), u->exit[i].dim);
     for (int i = 0; i < u->n; i++)
-        for (uint32_t k = 0; k < u->exit[i].dim; k++, at += 2)
-            memcpy(at, &(uint16_t){htole16(u->exit[i].half[k])}, 2);
+        for (uint32_t k = 0; k < u->exit[i].dim; k++, at += 2) {
+            uint16_t half = htole16(u->exit[i].half[k]);
+            memcpy(at, &half, sizeof half);
+        }
     return FL_OK;
 }
 

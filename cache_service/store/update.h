@@ -6,7 +6,8 @@
  * everything: sizes, that no exit is there twice, that numbers are finite and labels no smaller than -1.
  *
  * One of them may be UPDATE_SCORES: no exit, but the network's own scores, which `learned` caches imitate.
- * A record without exits is feedback: the true label of a request, told after the fact.
+ * A record without exits is feedback: the true label of a request, told after the fact; or, as UPDATE_LOST,
+ * that an audit which an exit answered is lost: nobody will know whether that answer was right.
  */
 #ifndef FREEZELINE_UPDATE_H
 #define FREEZELINE_UPDATE_H
@@ -20,6 +21,7 @@
 
 #define UPDATE_MAX_DIM    (16 * 1024 * 1024) /* numbers of all exits together */
 #define UPDATE_AUDIT      1u              /* all layers ran, and every exit that has a descriptor told it */
+#define UPDATE_LOST       2u              /* an audit, of which nothing more will come */
 #define UPDATE_MIN_RECORD 52              /* bytes of a record without exits */
 #define UPDATE_SCORES     0x7365726f6373u /* the origin that stands for them: "scores" */
 

@@ -14,7 +14,7 @@ struct classroom {
     void *arg;
     pthread_t thread;
     bool begun, plan;
-    atomic_bool off, over;
+    atomic_bool off, fixed, over;
     struct teaching teaching;
     struct classroom_result result;
 };
@@ -37,6 +37,11 @@ static int on_progress(void *arg, const char *phase, int64_t done, int64_t total
     (void)total;
     (void)number;
     return atomic_load(&((struct classroom *)arg)->off);
+}
+
+static void on_fixed(void *arg)
+{
+    atomic_store(&((struct classroom *)arg)->fixed, true);
 }
 
 static void *run(void *arg)
@@ -65,8 +70,10 @@ int classroom_begin(struct classroom *c, const struct teaching *t, bool plan, st
     c->teaching = *t;
     c->teaching.progress = on_progress;
     c->teaching.progress_arg = c;
+    c->teaching.fixed = on_fixed;
     c->plan = plan;
     atomic_store(&c->off, false);
+    atomic_store(&c->fixed, false);
     atomic_store(&c->over, false);
     memset(&c->result, 0, sizeof c->result);
     c->result.number = t->number;
@@ -80,6 +87,11 @@ int classroom_begin(struct classroom *c, const struct teaching *t, bool plan, st
 bool classroom_busy(const struct classroom *c)
 {
     return c->begun;
+}
+
+bool classroom_fixed(const struct classroom *c)
+{
+    return c->begun && atomic_load(&c->fixed);
 }
 
 static void end(struct classroom *c)

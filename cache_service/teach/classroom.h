@@ -18,6 +18,9 @@ void classroom_free(struct classroom *c); /* calls off and waits; NULL is fine *
  * taken. `plan`: teaching_plan. FL_NOMEM: no thread. Only when none is under way. */
 int classroom_begin(struct classroom *c, const struct teaching *t, bool plan, struct error *e);
 bool classroom_busy(const struct classroom *c); /* one was begun and not taken */
+/* The one under way has read all that its candidate depends on: requests that come from now on may judge it.
+ */
+bool classroom_fixed(const struct classroom *c);
 /* Stops it and waits for that; there is nothing to take then. */
 void classroom_call_off(struct classroom *c);
 

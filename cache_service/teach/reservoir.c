@@ -5,8 +5,8 @@
  */
 #include "reservoir_disk.h"
 
-#include <inttypes.h>
 #include <pthread.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ struct reservoir {
     pthread_mutex_t lock;
     struct reservoir_setup setup;
     struct reservoir_disk disk;
-    struct disk_state state, synced;
+    struct disk_state state;
     uint32_t all; /* bits of the exits that a whole request has */
     struct entry *entry;
     int32_t *bucket; /* [buckets]: first entry of a hash */
@@ -261,7 +261,6 @@ int reservoir_open(struct reservoir **out, const struct reservoir_setup *setup, 
     rc = disk_open(&r->disk, setup, &r->state, &anew, e);
     if (rc == FL_OK && (rc = make_index(r, anew)) != FL_OK)
         error_set(e, rc, "no memory for %lld requests", (long long)r->disk.slots);
-    r->synced = r->state;
     if (rc != FL_OK) {
         reservoir_close(r);
         return rc;
@@ -313,7 +312,9 @@ static bool acceptable(const struct reservoir *r, const struct update *u)
     if (memcmp(u->identity, r->setup.identity, sizeof u->identity) != 0 || u->truth < -1 ||
         u->truth >= r->setup.classes)
         return false;
-    return u->n == 0 ? u->truth >= 0 : u->label >= 0 && u->label < r->setup.classes;
+    if (u->n == 0)
+        return u->truth >= 0 || (u->flags & UPDATE_LOST) != 0;
+    return u->label >= 0 && u->label < r->setup.classes;
 }
 
 static int sync_now(struct reservoir *r, struct error *e)
@@ -321,7 +322,6 @@ static int sync_now(struct reservoir *r, struct error *e)
     int rc = disk_sync(&r->disk, &r->state, e);
     if (rc != FL_OK)
         return rc;
-    r->synced = r->state;
     while (r->n_limbo > 0)
         r->free[r->n_free++] = r->limbo[--r->n_limbo];
     return FL_OK;
@@ -372,6 +372,8 @@ static int add_exits(struct reservoir *r, const struct update *u, struct stream_
     x.released = old != NONE && r->entry[old].released;
     if (old == NONE || part_of(&r->entry[old]) != part_of(&x))
         make_room(r, part_of(&x));
+    if (old != NONE && !r->entry[old].used)
+        old = NONE; /* it has made room itself; what it had is in the disk's room */
     if (r->n_free == 0 && (rc = sync_now(r, e)) != FL_OK)
         return rc;
     *at = r->free[r->n_free - 1];
@@ -407,9 +409,7 @@ static int add_truth(struct reservoir *r, const struct update *u, enum reservoir
 static void count(struct reservoir *r, enum reservoir_what what)
 {
     r->counts.seen++;
-    r->counts.twice += what == RESERVOIR_TWICE;
     r->counts.refused += what == RESERVOIR_REFUSED;
-    r->counts.unknown += what == RESERVOIR_UNKNOWN;
     r->counts.truths += what == RESERVOIR_TRUTH;
 }
 
@@ -421,8 +421,12 @@ static int add(struct reservoir *r, const struct update *u, struct stream_id id,
         *what = RESERVOIR_TWICE;
     else if (!acceptable(r, u))
         *what = RESERVOIR_REFUSED;
+    else if (u->n > 0)
+        rc = add_exits(r, u, id, what, at, e);
+    else if (u->truth >= 0)
+        rc = add_truth(r, u, what, at, e);
     else
-        rc = u->n == 0 ? add_truth(r, u, what, at, e) : add_exits(r, u, id, what, at, e);
+        *what = RESERVOIR_LOST;
     if (rc == FL_OK && id_above(id, r->state.last))
         r->state.last = id;
     return rc;
@@ -442,6 +446,13 @@ int reservoir_add(struct reservoir *r, const struct update *u, const char *id, e
         count(r, *what);
         if (at != NONE)
             *row = row_of(r, at);
+        else if (*what == RESERVOIR_LOST)
+            *row = (struct reservoir_row){.request = u->request,
+                                          .moment_ms = u->moment_ms,
+                                          .label = -1,
+                                          .truth = -1,
+                                          .audit = true,
+                                          .slot = -1};
     }
     pthread_mutex_unlock(&r->lock);
     return rc;
@@ -457,12 +468,6 @@ int reservoir_sync(struct reservoir *r, struct error *e)
 }
 
 /* --- asking --- */
-
-char *reservoir_last(const struct reservoir *r, char buf[RESERVOIR_ID_BYTES])
-{
-    snprintf(buf, RESERVOIR_ID_BYTES, "%" PRIu64 "-%" PRIu64, r->synced.last.ms, r->synced.last.n);
-    return buf;
-}
 
 uint64_t reservoir_candidate(const struct reservoir *r)
 {
@@ -481,8 +486,6 @@ struct reservoir_counts reservoir_counts(const struct reservoir *r)
     struct reservoir_counts c = r->counts;
     c.teaching = r->n[TEACHING];
     c.certifying = r->n[CERTIFYING];
-    c.most_teaching = r->most[TEACHING];
-    c.most_certifying = r->most[CERTIFYING];
     c.bytes = (size_t)r->disk.slots * r->disk.slot_bytes;
     return c;
 }
@@ -517,8 +520,8 @@ bool reservoir_read(struct reservoir *r, const struct reservoir_row *row, int ex
     bool scores = exit == RESERVOIR_SCORES;
     size_t n = scores ? (size_t)r->setup.classes : r->setup.exit[exit].dim;
     uint16_t *half = malloc(n * sizeof *half + 1);
-    const struct entry *x = &r->entry[row->slot];
-    bool there = half != NULL;
+    const struct entry *x = row->slot >= 0 ? &r->entry[row->slot] : NULL;
+    bool there = half != NULL && x != NULL;
     pthread_mutex_lock(&r->lock);
     there = there && x->used && x->request == row->request &&
             (scores ? x->scored : (x->exits & 1u << exit) != 0) &&

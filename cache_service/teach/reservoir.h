@@ -49,6 +49,7 @@ enum reservoir_what {
     RESERVOIR_WHOLE,   /* now all of its exits are known: once per request */
     RESERVOIR_TRUTH,   /* its true answer is known now */
     RESERVOIR_TWICE,   /* nothing new */
+    RESERVOIR_LOST,    /* an audit that nobody will know more of: nothing is kept (UPDATE_LOST) */
     RESERVOIR_UNKNOWN, /* truth about a request that is not there */
     RESERVOIR_REFUSED, /* another network, a label that is no class, no exit that is known */
 };
@@ -60,27 +61,23 @@ struct reservoir_row {
     int32_t slot;
 };
 /* Takes record `u`, whose place in the stream is `id` ("MS-N"; ids ascend, one that is not above the last is
- * RESERVOIR_TWICE). `row` gets the request for KEPT, WHOLE and TRUTH. FL_IO (disk full, and so on: nothing
- * was taken), FL_VALUE when `id` is none. */
+ * RESERVOIR_TWICE). `row` gets the request for KEPT, WHOLE and TRUTH, for LOST one without a slot (-1). FL_IO
+ * (disk full, and so on: nothing was taken), FL_VALUE when `id` is none. */
 int reservoir_add(struct reservoir *r, const struct update *u, const char *id, enum reservoir_what *what,
                   struct reservoir_row *row, struct error *e);
 /* Returns when all that was added is on disk. FL_IO. */
 int reservoir_sync(struct reservoir *r, struct error *e);
-/* Stream id of the last record that a sync has covered; "0-0": none. Returns buf. */
-#define RESERVOIR_ID_BYTES 48
-char *reservoir_last(const struct reservoir *r, char buf[RESERVOIR_ID_BYTES]);
 
 /* The largest candidate number that was ever used here: it survives like records do. */
 uint64_t reservoir_candidate(const struct reservoir *r);
 void reservoir_set_candidate(struct reservoir *r, uint64_t number);
 
 struct reservoir_counts {
-    int64_t seen;                    /* records ever, this process */
-    int64_t twice, refused, unknown; /* of them */
-    int64_t truths;                  /* taken */
-    int64_t teaching, certifying;    /* requests that are there */
-    int64_t most_teaching, most_certifying;
-    size_t bytes; /* of the file */
+    int64_t seen;                 /* records ever, this process */
+    int64_t refused;              /* of them */
+    int64_t truths;               /* taken */
+    int64_t teaching, certifying; /* requests that are there */
+    size_t bytes;                 /* of the file */
 };
 struct reservoir_counts reservoir_counts(const struct reservoir *r);
 
@@ -88,7 +85,8 @@ struct reservoir_counts reservoir_counts(const struct reservoir *r);
  * malloc'ed, the caller's; n requests. FL_NOMEM. */
 int reservoir_list(struct reservoir *r, bool certifying, uint64_t since_ms, struct reservoir_row **rows,
                    int64_t *n);
-/* The descriptor of `exit` (or the scores) as floats [dim]; false when the request is no longer there. */
+/* The descriptor of `exit` (or the scores) as floats [dim]; false when the request is no longer there, or
+ * never was. */
 bool reservoir_read(struct reservoir *r, const struct reservoir_row *row, int exit, float *out);
 
 #endif

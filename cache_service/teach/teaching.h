@@ -1,9 +1,10 @@
 /* teaching.h - new caches, or a new order of thresholds, from what the reservoir holds
  *
- * One call does the whole work of a candidate: rows of the teaching part to files, builder_build for each
- * exit, then what the new caches say about the certifying part (which taught nothing), and the order planned
- * on that. It takes seconds to minutes: the body calls it in a thread of low priority, and `progress` stops
- * it at any batch. The reservoir may take records meanwhile.
+ * One call does the whole work of a candidate: what teaches and what plans is copied to files, builder_build
+ * for each exit, then what the new caches say about the certifying part (which taught nothing), and the order
+ * planned on that. Nothing else of the reservoir is looked at once it is copied (`fixed`), so what comes
+ * meanwhile may judge the candidate. It takes seconds to minutes: the body calls it in a thread of low
+ * priority, and `progress` stops it at any batch. The reservoir may take records meanwhile.
  */
 #ifndef FREEZELINE_TEACHING_H
 #define FREEZELINE_TEACHING_H
@@ -48,6 +49,8 @@ struct teaching {
     const char *work_dir;   /* exists; what is in it is of the last teaching and may be removed */
     rows_progress progress; /* may be NULL */
     void *progress_arg;
+    /* All that the candidate depends on has been read. May be NULL; with progress_arg, in the same thread. */
+    void (*fixed)(void *arg);
 };
 
 struct taught {

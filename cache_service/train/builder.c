@@ -13,7 +13,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define METHOD_VERSION 5u /* of the algorithms: one more makes every older partial result stale */
+#define METHOD_VERSION 6u /* of the algorithms: one more makes every older partial result stale */
 #define LOOKUP_BLOCK   32
 
 static int check_input(const struct builder_input *in, enum cache_kind *kind, struct error *e)
@@ -80,6 +80,8 @@ static int digest_learned(XXH3_state_t *s, const struct builder_input *in, struc
     return FL_OK;
 }
 
+/* Teaching takes long and looks at no calibration point, so what was taught stands for others, too: a learned
+ * cache that is found again is calibrated again. */
 static int make_tags(struct exit_build *b, struct error *e)
 {
     const struct builder_input *in = b->in;
@@ -102,7 +104,7 @@ static int make_tags(struct exit_build *b, struct error *e)
     b->projection_tag = XXH3_64bits_digest(s);
     XXH3_64bits_update(s, in->kind, strlen(in->kind));
     XXH3_64bits_update(s, &c->k, sizeof c->k);
-    if (in->calibrate != NULL)
+    if (b->kind != CACHE_LEARNED && in->calibrate != NULL)
         digest_rows(s, in->calibrate, in->calibrate_labels);
     if (b->kind != CACHE_LEARNED)
         XXH3_64bits_update(s, &budget, sizeof budget);
@@ -163,6 +165,20 @@ static int build(struct exit_build *b, const char *path, struct error *e)
     return rc == FL_OK && !b->in->once ? cache_save(b->cache, path, NULL, e) : rc;
 }
 
+static int calibrate_again(struct exit_build *b, struct cache **out, struct error *e)
+{
+    int rc = FL_OK;
+    b->cache = *out;
+    b->cache->threshold = INFINITY;
+    if (b->in->calibrate != NULL)
+        rc = calibrate(b, e);
+    if (rc != FL_OK) {
+        cache_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
 int builder_build(struct cache **out, const struct builder_input *in, struct error *e)
 {
     struct exit_build b = {.in = in};
@@ -178,7 +194,7 @@ int builder_build(struct cache **out, const struct builder_input *in, struct err
     *out = in->once ? NULL : build_load(&b, path, b.cache_tag);
     if (*out != NULL) {
         build_recall_recipe(&b);
-        return FL_OK;
+        return b.kind == CACHE_LEARNED ? calibrate_again(&b, out, e) : FL_OK;
     }
     rc = build(&b, path, e);
     projection_release(b.projection);

@@ -45,7 +45,8 @@ struct builder_input {
 };
 
 /* Trains the projection (or loads it from work_dir when it was made from the same input), builds the index,
- * sets the threshold by the rule on the calibration set. */
+ * sets the threshold by the rule on the calibration set. A learned cache that work_dir has from the same
+ * training input is calibrated alone. */
 int builder_build(struct cache **out, const struct builder_input *in, struct error *e);
 
 /* `max-wrong` (arXiv 2002.02645, section 3): the largest confidence of a look-up on the calibration set whose

@@ -13,10 +13,12 @@
 #include "members.h"
 #include "tune.h"
 
-#define LEARNED_NODES 512 /* of the dense layer, or what its budget allows */
-#define LEARNED_WIDTH 128 /* of the convolutions, likewise */
-#define TUNE_SHARE    0.2 /* of the time, for progress */
-#define WARM_SHARE    3   /* of the epochs, where teaching starts at an earlier cache */
+#define LEARNED_NODES 512  /* of the dense layer, or what its budget allows */
+#define LEARNED_WIDTH 128  /* of the convolutions, likewise */
+#define TUNE_SHARE    0.2  /* of the time, for progress */
+#define SHIFTED       0.5f /* of the maps are moved by a cell, where there are no copies of pictures .. */
+#define SHIFTED_SIDE  8    /* .. and a cell is an eighth of the picture's side at most, as copies move by */
+#define WARM_SHARE    3    /* of the epochs, where teaching starts at an earlier cache */
 
 /* Where tuning starts. Two points are mixed and some of everything is dropped: 35,000 points are few for so
  * many weights. A higher temperature or more of the teacher makes scores worse at telling which answers can
@@ -51,15 +53,30 @@ static struct map learned_map(const struct builder_input *in)
     return m;
 }
 
+static size_t rows_bytes(int groups, int rows, int cols)
+{
+    return int8_all_bytes(&(struct int8_rows){.groups = groups, .rows = rows, .cols = cols});
+}
+
+/* Bytes of the weights, as they are stored. */
+static size_t weight_bytes(const struct builder_input *in, const struct map *m, int nodes)
+{
+    int width = map_group(m).width;
+    if (projection_may_round(m))
+        return rows_bytes(1, m->width, MAP_TAPS * m->channels) +
+               rows_bytes(m->width / width, width, MAP_TAPS * width) + rows_bytes(1, in->classes, nodes);
+    return (m->side > 0 ? MAP_TAPS * (size_t)(m->channels + width) * (size_t)m->width
+                        : (size_t)in->train->dim * (size_t)nodes) *
+               sizeof(uint16_t) +
+           (size_t)nodes * (size_t)in->classes * sizeof(float);
+}
+
 /* Bytes of a learned cache without its struct. */
 static size_t learned_bytes(const struct builder_input *in, const struct map *m, int nodes)
 {
-    size_t dim = (size_t)(m->side > 0 ? m->channels : in->train->dim), width = (size_t)m->width;
-    size_t weights =
-        m->side > 0 ? MAP_TAPS * (dim + (size_t)map_group(m).width) * width : dim * (size_t)nodes;
-    size_t biases = m->side > 0 ? 2 * width : (size_t)nodes;
-    return (2 * dim + biases + ((size_t)nodes + 1) * (size_t)in->classes) * sizeof(float) +
-           weights * sizeof(uint16_t);
+    size_t dim = (size_t)(m->side > 0 ? m->channels : in->train->dim);
+    size_t biases = m->side > 0 ? 2 * (size_t)m->width : (size_t)nodes;
+    return (2 * dim + biases + (size_t)in->classes) * sizeof(float) + weight_bytes(in, m, nodes);
 }
 
 static int n_members(const struct builder_input *in)
@@ -168,8 +185,10 @@ static int choose_recipe(struct exit_build *b, struct net_training *t, struct er
     t->recipe.epochs = build_epochs(in, t->recipe.epochs);
     if (in->train_scores == NULL)
         t->recipe.loss.distil = 0;
-    if (in->once)
+    if (in->once) {
+        t->recipe.shift = t->map.side >= SHIFTED_SIDE ? SHIFTED : 0;
         return FL_OK;
+    }
     if ((rc = build_path(b, path, sizeof path, "recipe", e)) != FL_OK)
         return rc;
     if (!recipe_load(path, b->cache_tag, &t->recipe, &tried)) {
@@ -258,9 +277,9 @@ int build_learned(struct exit_build *b, struct error *e)
         build_name(b, b->cache, b->cache_tag);
         b->cache->learned = learned.head;
         learned.head = (struct predictor){0};
-    } else {
-        error_set(e, rc, "no memory for the cache of %s", in->exit_name);
     }
     trained_release(&learned);
-    return rc;
+    if (rc == FL_OK)
+        rc = cache_round(b->cache);
+    return rc == FL_OK ? rc : error_set(e, rc, "no memory for the cache of %s", in->exit_name);
 }

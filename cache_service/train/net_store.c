@@ -2,6 +2,7 @@
 #include "net_store.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "index/half.h"
@@ -57,34 +58,43 @@ static void recall_dense(const struct net *m, const struct projection *p)
     memcpy(m->b1, p->bias, nodes * sizeof *p->bias);
 }
 
-static void recall_convolution(const struct net_convolution *c, int inputs, int width,
-                               const uint16_t *weights, const float *bias)
+static void recall_convolution(const struct net_convolution *c, const struct projection *p, bool second,
+                               int inputs, float *row)
 {
+    int width = p->map.width;
     for (int j = 0; j < width; j++) {
+        projection_row(p, second, j, row);
         for (int i = 0; i < inputs; i++)
-            c->w[(size_t)i * (size_t)width + (size_t)j] =
-                half_to_float(weights[(size_t)j * (size_t)inputs + (size_t)i]);
+            c->w[(size_t)i * (size_t)width + (size_t)j] = row[i];
         c->gain[j] = c->variance[j] = 1;
         c->mean[j] = 0;
-        c->shift[j] = bias[j];
+        c->shift[j] = p->bias[(second ? width : 0) + j];
     }
 }
 
-void net_recall(const struct net *m, const struct projection *p, const struct predictor *head)
+int net_recall(const struct net *m, const struct projection *p, const struct predictor *head)
 {
     const struct map *map = &m->shape.map;
     size_t nodes = (size_t)head->nodes, classes = (size_t)head->classes;
     int first = MAP_TAPS * map->channels, second = MAP_TAPS * map->width;
+    size_t longest = nodes;
+    longest = (size_t)first > longest ? (size_t)first : longest;
+    longest = (size_t)second > longest ? (size_t)second : longest;
+    float *row = malloc(longest * sizeof *row);
+    if (row == NULL)
+        return FL_NOMEM;
     if (map->side == 0) {
         recall_dense(m, p);
     } else {
-        recall_convolution(&m->convolution[0], first, map->width, p->weights, p->bias);
-        recall_convolution(&m->convolution[1], second, map->width,
-                           p->weights + (size_t)first * (size_t)map->width, p->bias + map->width);
+        recall_convolution(&m->convolution[0], p, false, first, row);
+        recall_convolution(&m->convolution[1], p, true, second, row);
     }
-    for (size_t j = 0; j < nodes; j++) {
-        for (size_t c = 0; c < classes; c++)
-            m->w2[j * classes + c] = head->weights[c * nodes + j];
+    for (size_t c = 0; c < classes; c++) {
+        predictor_row(head, (int)c, row);
+        for (size_t j = 0; j < nodes; j++)
+            m->w2[j * classes + c] = row[j];
     }
     memcpy(m->b2, head->bias, classes * sizeof *head->bias);
+    free(row);
+    return FL_OK;
 }

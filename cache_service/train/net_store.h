@@ -11,7 +11,7 @@
  * running means goes into its weights and biases: gain (w x - mean) / sqrt(variance + epsilon) + shift. */
 void net_store(const struct net *m, struct projection *p);
 /* The way back, into m of the same shape. A map's convolutions come without normalisation (gain 1, mean 0,
- * variance 1, shift the bias): net_map_settle. */
-void net_recall(const struct net *m, const struct projection *p, const struct predictor *head);
+ * variance 1, shift the bias): net_map_settle. FL_NOMEM. */
+int net_recall(const struct net *m, const struct projection *p, const struct predictor *head);
 
 #endif

@@ -31,6 +31,7 @@ struct trainer {
     float *run[RUNS];     /* BEST: NULL when nothing is held out */
     struct net_batch batch;
     float *gradient;      /* of a piece */
+    float *moved;         /* room for a map */
     int32_t *row, *order; /* [learned]: rows to learn from; the same in the epoch's order */
     int32_t *held;        /* [held_out]: rows to judge epochs by; behind `row` in one allocation */
     int64_t learned, held_out;
@@ -261,12 +262,46 @@ static float draw_beta(struct shuffle *s, double a)
     }
 }
 
+static int within(int i, int side)
+{
+    return i < 0 ? 0 : i < side ? i : side - 1;
+}
+
+/* Cells come from so many places further down and to the right; edges are repeated. The map of a picture that
+ * is shifted by as many pixels as a cell has is that, but for its edges. */
+static void shift_map(float *z, const struct map *m, int down, int right, float *room)
+{
+    size_t channels = (size_t)m->channels;
+    memcpy(room, z, (size_t)(m->side * m->side) * channels * sizeof *z);
+    for (int y = 0; y < m->side; y++) {
+        for (int x = 0; x < m->side; x++) {
+            int from = within(y + down, m->side) * m->side + within(x + right, m->side);
+            memcpy(z + (size_t)(y * m->side + x) * channels, room + (size_t)from * channels,
+                   channels * sizeof *z);
+        }
+    }
+}
+
+static void shift_maps(struct trainer *r, int n, struct shuffle *s)
+{
+    const struct map *m = &r->net.shape.map;
+    for (int i = 0; i < n; i++) {
+        int to;
+        if (shuffle_uniform(s) >= (double)r->t->recipe.shift)
+            continue;
+        to = (int)shuffle_below(s, 9);
+        shift_map(r->batch.z + (size_t)i * (size_t)r->net.shape.dim, m, to / 3 - 1, to % 3 - 1, r->moved);
+    }
+}
+
 static void disturb(struct trainer *r, int n, struct shuffle *s)
 {
     const struct recipe *how = &r->t->recipe;
     uint32_t below = (uint32_t)(how->drop_input * 65536);
     float grow = 65536.0f / (float)(65536 - below);
     size_t all = (size_t)n * (size_t)r->net.shape.dim;
+    if (how->shift > 0 && r->net.shape.map.side > 0)
+        shift_maps(r, n, s);
     if (how->mixup > 0) {
         float lambda = draw_beta(s, (double)how->mixup);
         mix_rows(r->batch.z, n, r->net.shape.dim, lambda);
@@ -389,7 +424,7 @@ static int train_epoch(struct trainer *r, struct error *e)
 
 /* What an earlier training stored becomes the parameters; its mean and scale stay those of the features, as
  * its weights are about them. */
-static void start_warm(struct trainer *r)
+static int start_warm(struct trainer *r)
 {
     const struct projection *p = r->t->warm;
     int features = projection_features(p), n = r->learned < TRAIN_BATCH ? (int)r->learned : TRAIN_BATCH;
@@ -399,14 +434,16 @@ static void start_warm(struct trainer *r)
         r->p->mean[i] = p->mean[i];
         r->p->scale[i] = p->scale[i];
     }
-    net_recall(&r->net, p, r->t->warm_head);
+    if (net_recall(&r->net, p, r->t->warm_head) != FL_OK)
+        return FL_NOMEM;
     if (r->t->map.side == 0)
-        return;
+        return FL_OK;
     load_batch(r, r->row, n, 0);
     net_map_settle(&r->net, &r->batch, n);
+    return FL_OK;
 }
 
-static void start(struct trainer *r)
+static int start(struct trainer *r)
 {
     struct shuffle s;
     for (int i = 0; i < RUNS; i++) {
@@ -415,11 +452,10 @@ static void start(struct trainer *r)
     }
     shuffle_seed(&s, r->t->seed, STREAM_START);
     net_initialise(&r->net, r->t->recipe.start, &s);
-    if (r->t->warm != NULL)
-        start_warm(r);
     r->epoch = 0;
     r->steps = 0;
     r->best_loss = r->best_agreement = r->best_risk = NAN;
+    return r->t->warm != NULL ? start_warm(r) : FL_OK;
 }
 
 static int trainer_open(struct trainer *r, const struct net_training *t)
@@ -434,10 +470,11 @@ static int trainer_open(struct trainer *r, const struct net_training *t)
             return FL_NOMEM;
     }
     r->gradient = malloc(net_largest_piece(&shape) * sizeof *r->gradient);
+    r->moved = malloc((t->map.side > 0 ? (size_t)shape.dim : 1) * sizeof *r->moved);
     r->row = malloc(rows * sizeof *r->row);
     r->order = malloc(rows * sizeof *r->order);
     r->sure = malloc(rows * sizeof *r->sure);
-    if (!r->gradient || !r->row || !r->order || !r->sure ||
+    if (!r->gradient || !r->moved || !r->row || !r->order || !r->sure ||
         net_batch_new(&r->batch, TRAIN_BATCH, &shape) != FL_OK)
         return FL_NOMEM;
     r->net = net_over(r->run[PARAMETERS], &shape);
@@ -450,6 +487,7 @@ static void trainer_close(struct trainer *r)
     for (int i = 0; i < RUNS; i++)
         free(r->run[i]);
     free(r->gradient);
+    free(r->moved);
     free(r->row);
     free(r->order);
     free(r->sure);
@@ -489,8 +527,8 @@ int net_train(struct trained *out, const struct net_training *t, struct error *e
     if (rc != FL_OK)
         goto done;
     hold_out(&r);
-    if (!checkpoint_load(&r))
-        start(&r);
+    if (!checkpoint_load(&r) && (rc = start(&r)) != FL_OK)
+        error_set(e, rc, "no memory to begin at an earlier cache");
     while (r.epoch < t->recipe.epochs && rc == FL_OK)
         rc = train_epoch(&r, e);
     if (rc == FL_OK && (rc = conclude(&r, out)) != FL_OK)

@@ -22,6 +22,7 @@ struct recipe {
     float smoothing;   /* of labels (Szegedy et al. 2016) */
     float drop_input;  /* share of the descriptor's numbers that is dropped (Srivastava et al. 2014) */
     float drop;        /* of the nodes before the scores */
+    float shift;       /* share of the maps whose cells are moved by a place (net_train.c, shift_map) */
     float mixup;       /* alpha of the Beta distribution that mixes two points (Zhang et al. 2018); 0: none */
     struct net_loss loss;
     float held_out; /* share of the pictures that is not learned from but says which epoch was best; 0: the

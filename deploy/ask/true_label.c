@@ -22,7 +22,7 @@ static char *trim(char *s)
 static char *shown(const char *s, char text[48])
 {
     int n = 0;
-    for (; s[n] && n < 40; n++)
+    for (; n < 40 && s[n]; n++)
         text[n] = isprint((unsigned char)s[n]) ? s[n] : '?';
     text[n] = '\0';
     return text;

@@ -1,5 +1,4 @@
 /* build_report.c - what `freezeline build` prints: the caches, the contest of kinds, the promise */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "deploy/linear/linear.h"
 #include "deploy/linear/moments.h"
 #include "split.h"
 #include "study.h"

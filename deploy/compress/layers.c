@@ -1,7 +1,6 @@
 /* layers.c - layers with weights in a graph, and the sites between them */
 #include "layers.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

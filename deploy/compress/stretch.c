@@ -13,7 +13,6 @@
 struct stretch_crew {
     const struct stretch *of;
     struct executors executors;
-    int batch;
     int64_t at;
     int rc[EXECUTORS_MAX];
     struct error problem[EXECUTORS_MAX];
@@ -63,16 +62,17 @@ static int run_share(const struct stretch *s, struct exec *x, int64_t at, int n,
 static void one_share(void *arg, int i, int thread)
 {
     struct stretch_crew *r = arg;
-    int64_t from = r->at + (int64_t)i * r->batch, left = r->of->count - from;
+    int64_t from = r->at + (int64_t)i * r->executors.batch, left = r->of->count - from;
     (void)thread;
-    r->rc[i] = left > 0 ? run_share(r->of, r->executors.one[i].exec, from,
-                                    (int)(left < r->batch ? left : r->batch), &r->problem[i])
-                        : FL_OK;
+    r->rc[i] = left > 0
+                   ? run_share(r->of, r->executors.one[i].exec, from,
+                               (int)(left < r->executors.batch ? left : r->executors.batch), &r->problem[i])
+                   : FL_OK;
 }
 
 static int run_some(struct stretch_crew *r, struct error *e)
 {
-    int64_t left = r->of->count - r->at, most = (int64_t)r->executors.n * r->batch;
+    int64_t left = r->of->count - r->at, most = (int64_t)r->executors.n * r->executors.batch;
     if (interrupt_seen())
         return error_set(e, FL_CANCELLED, "stopped; nothing was written");
     team_run(r->executors.team, one_share, r, r->executors.n);
@@ -101,7 +101,7 @@ int stretch_open(struct stretch_crew **out, const struct stretch *s, struct erro
     if (!c)
         return error_set(e, FL_NOMEM, "no memory");
     o.kernels = kernels_for(s);
-    o.max_batch = c->batch = batch_of(s->graph);
+    o.max_batch = batch_of(s->graph);
     if ((rc = executors_open(&c->executors, s->graph, &o, s->threads, e))) {
         stretch_close(c);
         *out = NULL;
@@ -120,7 +120,7 @@ int stretch_again(struct stretch_crew *c, const struct stretch *s, struct error 
 {
     int rc = FL_OK;
     c->of = s;
-    for (c->at = 0; !rc && c->at < s->count; c->at += (int64_t)c->executors.n * c->batch)
+    for (c->at = 0; !rc && c->at < s->count; c->at += (int64_t)c->executors.n * c->executors.batch)
         rc = run_some(c, e);
     return rc;
 }

@@ -1,14 +1,10 @@
 /* records.c - see records.h */
 #include "records.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "npy.h"
 #include "tensor_io.h"

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "deploy/build/built_exits.h"
 #include "cache_service/store/snapshot.h"
-#include "deploy/extract/extract.h"
 #include "deploy/extract/judging.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/model/whole_model.h"

@@ -47,6 +47,23 @@ static void folder_of(const char *path, char folder[STATE_PATH_BYTES])
              slash ? path : ".");
 }
 
+/* Keys, and what a Redis wants to see of who comes, where they lie outside of the state directory. */
+static void mount_secrets(FILE *to, const struct pipeline *p)
+{
+    bool keys = p->security.mode == SECURITY_CURVE || p->broker.http_tls;
+    const struct redis_config *r = &p->redis;
+    const char *const path[] = {keys ? p->keys : NULL, r->password_file, r->tls_ca, r->tls_cert, r->tls_key};
+    size_t state = strlen(p->state);
+
+    for (size_t i = 0; i < sizeof path / sizeof *path; i++) {
+        bool there = path[i] && !strncmp(path[i], p->state, state) && path[i][state] == '/';
+        for (size_t k = 0; path[i] && k < i; k++) /* a file may hold certificate and key */
+            there = there || (path[k] && !strcmp(path[k], path[i]));
+        if (path[i] && !there)
+            mount_at(to, path[i], true);
+    }
+}
+
 /* What all of them have: the least that a process of a pipeline needs. */
 static void write_common(FILE *to, const struct export *x)
 {
@@ -65,6 +82,7 @@ static void write_common(FILE *to, const struct export *x)
     folder_of(p->model, folder);
     mount_at(to, folder, true);
     mount_at(to, p->state, false);
+    mount_secrets(to, p);
 }
 
 static int write_service(FILE *to, const struct export *x, const struct role *r, struct error *e)

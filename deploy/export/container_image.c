@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/whole_file.h"
 #include "deploy/launch/fleet_files.h"
 #include "deploy/tool/output.h"
 #include "deploy/tool/state.h"
@@ -64,10 +63,10 @@ int container_image(const struct pipeline *p, const char *folder, struct error *
     int rc;
 
     if ((rc = state_path(run, p, e, "run")) || (rc = state_make(run, e)) ||
-        (rc = fleet_files(&s, p, FLEET_ALL, e)))
+        (rc = fleet_files(&s, "image", p, FLEET_ALL, e)))
         return rc;
     for (int i = 0; !rc && i < s.n; i++)
-        if (strcmp(s.file[i].to, "pipeline.yaml") != 0 && strcmp(s.file[i].to, "redis.password") != 0)
+        if (strcmp(s.file[i].to, "pipeline.yaml") != 0 && strncmp(s.file[i].to, "redis.", 6) != 0)
             rc = copy_file(&s.file[i], folder, e);
     snprintf(path, sizeof path, "%s/Containerfile", folder);
     if (!rc)

@@ -122,14 +122,53 @@ static bool print(FILE *to, json_t *object)
     return object != NULL;
 }
 
+/* What Redis wants to see of who comes: keys of the pipeline file, under which name the secret has their
+ * files. */
+static const struct redis_file {
+    const char *key, *name;
+} redis_files[] = {{"redis.password_file", "redis-password"},
+                   {"redis.tls_ca", "redis-ca.pem"},
+                   {"redis.tls_cert", "redis-client.pem"},
+                   {"redis.tls_key", "redis-client.key"}};
+
+enum { REDIS_FILES = sizeof redis_files / sizeof *redis_files };
+
+/* NULL: it names none. */
+static const char *redis_file(const struct redis_config *r, int i)
+{
+    const char *const path[REDIS_FILES] = {r->password_file, r->tls_ca, r->tls_cert, r->tls_key};
+    return path[i];
+}
+
+static bool has_redis_files(const struct redis_config *r)
+{
+    bool any = false;
+    for (int i = 0; i < REDIS_FILES; i++)
+        any = any || redis_file(r, i);
+    return any;
+}
+
+/* The line that makes it. */
+static void print_secret(FILE *to, const struct cluster *c)
+{
+    const struct pipeline *p = c->source;
+
+    fprintf(to, "# Its keys: kubectl create secret generic %s-keys", c->name);
+    if (p->security.mode == SECURITY_CURVE || p->broker.http_tls)
+        fprintf(to, " --from-file='%s'", p->keys);
+    for (int i = 0; i < REDIS_FILES; i++)
+        if (redis_file(&p->redis, i))
+            fprintf(to, " --from-file=%s='%s'", redis_files[i].name, redis_file(&p->redis, i));
+    fprintf(to, "\n");
+}
+
 static int print_all(FILE *to, const void *arg, struct error *e)
 {
     const struct cluster *c = arg;
     bool ok;
 
     if (c->keys)
-        fprintf(to, "# Its keys: kubectl create secret generic %s-keys --from-file='%s'\n", c->name,
-                c->source->keys);
+        print_secret(to, c);
     fprintf(
         to,
         "# The pipeline %s: `kubectl apply -f` the folder of this file, after its image was built and "
@@ -237,16 +276,16 @@ static int load(struct pipeline **out, const struct cluster *c, const struct exp
 {
     const struct pipeline *p = x->pipeline;
     struct pipeline_arguments a = {.path = x->arguments->path, .sets = x->arguments->sets};
-    char *hosts = hosts_text(c, p), *stages = stages_text(c, p), model[600];
+    char *hosts = hosts_text(c, p), *stages = stages_text(c, p), model[600], redis[REDIS_FILES][80];
     const char *slash = strrchr(p->model, '/');
     static const char *const fixed[] = {"broker.host=broker", "cache.hosts=[cache]", "bind=*",
-                                        "state=" KUBERNETES_STATE};
+                                        ("state=" KUBERNETES_STATE)};
     int rc = FL_OK;
 
     snprintf(model, sizeof model, "model=" KUBERNETES_ROOT "/model/%s", slash ? slash + 1 : p->model);
     if (!hosts || !stages)
         rc = error_set(e, FL_NOMEM, "no memory");
-    else if (a.sets.n + 9 > ARGUMENTS_MAX_LIST)
+    else if (a.sets.n + 9 + REDIS_FILES > ARGUMENTS_MAX_LIST)
         rc = error_set(e, FL_USAGE, "too many --set");
     if (!rc) {
         a.sets.item[a.sets.n++] = hosts;
@@ -260,6 +299,12 @@ static int load(struct pipeline **out, const struct cluster *c, const struct exp
             a.sets.item[a.sets.n++] = "keys=" KUBERNETES_STATE "/keys";
         if (p->security.mode != SECURITY_CURVE || p->broker.http_tls)
             a.sets.item[a.sets.n++] = "broker.http=0.0.0.0:8000"; /* with the metrics */
+        for (int i = 0; i < REDIS_FILES; i++) {
+            snprintf(redis[i], sizeof redis[i], "%s=" KUBERNETES_STATE "/keys/%s", redis_files[i].key,
+                     redis_files[i].name);
+            if (redis_file(&p->redis, i))
+                a.sets.item[a.sets.n++] = redis[i];
+        }
         rc = arguments_load(out, &a, e);
     }
     free(hosts);
@@ -305,7 +350,8 @@ int export_kubernetes(const struct export *x, struct error *e)
     snprintf(c.broker, sizeof c.broker, "%s-broker", c.name);
     if (!rc && !(rc = load(&there, &c, x, e))) {
         c.pipeline = there;
-        c.keys = there->security.mode == SECURITY_CURVE || there->broker.http_tls;
+        c.keys = there->security.mode == SECURITY_CURVE || there->broker.http_tls ||
+                 has_redis_files(&there->redis);
         rc = write_files(&c, x, x->to ? x->to : "kubernetes", e);
     }
     pipeline_free(there);

@@ -28,7 +28,7 @@ struct cluster {
     const char *image;
     const struct pipeline *source;   /* as the file says it */
     const struct pipeline *pipeline; /* as the cluster has it */
-    bool keys;                       /* the brokers take files of the directory `keys` */
+    bool keys;                       /* a secret has files for the directory `keys` */
     int (*most_replicas)(const struct stage_config *s);
     int n;
     struct workload workload[PIPELINE_MAX_STAGES + 4];

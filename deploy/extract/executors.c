@@ -13,7 +13,6 @@ static int open_one(struct executor *x, const struct graph *g, const struct exec
 
     o.threads = threads;
     rc = exec_new(&x->exec, g, &o, e);
-
     if (rc)
         return rc;
     input = exec_input_shape(x->exec, 0, 1);
@@ -28,31 +27,55 @@ static void close_one(struct executor *x)
     *x = (struct executor){0};
 }
 
-/* Every executor has its own weights, packed for its kernels. */
-static bool fit(const struct executor *one, int n)
+/* An arena grows in proportion to its rows. */
+int executors_batch(size_t weights, size_t arena, int batch, int n, double memory)
 {
-    double bytes = (double)exec_weight_bytes(one->exec) + (double)exec_arena_bytes(one->exec);
-    return n * bytes < 0.25 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    double left = memory / n - (double)weights, row = (double)arena / batch;
+
+    if (left < row)
+        return 0;
+    return left < (double)arena ? (int)(left / row) : batch;
 }
 
-int executors_open(struct executors *x, const struct graph *g, const struct exec_options *o, int threads,
+/* Every executor has its own weights, packed for its kernels. */
+static int batch_that_fits(const struct executor *one, int batch, int n)
+{
+    double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    return executors_batch(exec_weight_bytes(one->exec), exec_arena_bytes(one->exec), batch, n,
+                           0.25 * memory);
+}
+
+/* One executor more, with o->max_batch rows. */
+static int open_next(struct executors *x, const struct graph *g, const struct exec_options *o, int threads,
+                     struct error *e)
+{
+    int rc = open_one(&x->one[x->n], g, o, threads, e);
+    x->n += !rc;
+    x->batch = o->max_batch;
+    return rc;
+}
+
+int executors_open(struct executors *x, const struct graph *g, const struct exec_options *as, int threads,
                    struct error *e)
 {
-    int rc;
+    struct exec_options o = *as;
+    int rc, n = threads < EXECUTORS_MAX ? threads : EXECUTORS_MAX, batch;
 
-    threads = threads < EXECUTORS_MAX ? threads : EXECUTORS_MAX;
-    if ((rc = open_one(&x->one[0], g, o, 1, e)))
+    if ((rc = open_next(x, g, &o, 1, e)))
         return rc;
-    x->n = 1;
-    if (threads > 1 && !fit(&x->one[0], threads)) {
-        close_one(&x->one[0]);
-        return open_one(&x->one[0], g, o, threads, e);
+    batch = batch_that_fits(&x->one[0], o.max_batch, n);
+    if (!batch) {
+        n = 1;
+        batch = batch_that_fits(&x->one[0], o.max_batch, 1);
     }
-    for (; x->n < threads; x->n++)
-        if ((rc = open_one(&x->one[x->n], g, o, 1, e)))
+    if (batch < o.max_batch || n < threads) { /* the first one was a measure */
+        close_one(&x->one[--x->n]);
+        o.max_batch = batch ? batch : 1;
+    }
+    while (x->n < n)
+        if ((rc = open_next(x, g, &o, n == 1 ? threads : 1, e)))
             return rc;
-    return team_new(&x->team, threads) ? error_set(e, FL_UNAVAILABLE, "cannot start %d threads", threads)
-                                       : FL_OK;
+    return team_new(&x->team, n) ? error_set(e, FL_UNAVAILABLE, "cannot start %d threads", n) : FL_OK;
 }
 
 void executors_close(struct executors *x)

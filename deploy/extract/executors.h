@@ -18,15 +18,21 @@ struct executor {
 
 struct executors {
     int n;
+    int batch;         /* rows that each runs at once, at most */
     struct team *team; /* of n threads, for team_run with n tasks: task i may use executor i */
     struct executor one[EXECUTORS_MAX];
 };
 
-/* One executor per thread, each as `o` says but for its threads; a single one that has all of them where the
- * executors together would take more than a quarter of the machine's memory. What is open is closed by
- * executors_close, also after an error. FL_CONFIG, FL_UNAVAILABLE, and whatever exec_new says. */
+/* One executor per thread, each as `o` says but for its threads. All of them together take a quarter of the
+ * machine's memory at most: they run fewer rows at once than `o` says, and where not even one row each fits,
+ * there is a single executor that has all threads. What is open is closed by executors_close, also after an
+ * error. FL_CONFIG, FL_UNAVAILABLE, and whatever exec_new says. */
 int executors_open(struct executors *x, const struct graph *g, const struct exec_options *o, int threads,
                    struct error *e);
 void executors_close(struct executors *x);
+
+/* Rows at once, `batch` at most, with which `n` executors stay within `memory` bytes, when one with `batch`
+ * rows takes `weights` and `arena` bytes; 0 when none does. Pure. */
+int executors_batch(size_t weights, size_t arena, int batch, int n, double memory);
 
 #endif

@@ -125,7 +125,9 @@ static int check_disk(const struct extractor *s, struct error *e)
         return FL_OK;
     if (need > 0.95 * (double)fs.f_bavail * (double)fs.f_frsize)
         return error_set(
-            e, FL_IO, "%s: %.1f GB of descriptors do not fit, %.1f GB are free (pool them: cache.descriptor)",
+            e, FL_IO,
+            "%s: %.1f GB of descriptors do not fit, %.1f GB are free; name fewer `exits`, take smaller "
+            "cache.grids or fewer copies (cache.augment), or another directory (--set state=DIR)",
             s->of->directory, need / 1e9, (double)fs.f_bavail * (double)fs.f_frsize / 1e9);
     return FL_OK;
 }
@@ -162,7 +164,7 @@ static int make_room(struct extractor *s, struct error *e)
 
     for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
         row += (size_t)s->dim[i];
-    for (s->share = s->of->batch; s->share > 1; s->share--)
+    for (s->share = s->executors.batch; s->share > 1; s->share--)
         if (sizeof(float) * row * (size_t)s->share * (size_t)s->executors.n <= MOST_ROOM)
             break;
     rows = (size_t)s->share * (size_t)s->executors.n;

@@ -13,7 +13,7 @@ struct bench {
     struct executors executors;
     int32_t *label;
     int64_t at;
-    int batch, rc[EXECUTORS_MAX];
+    int rc[EXECUTORS_MAX];
     struct error problem[EXECUTORS_MAX];
 };
 
@@ -41,19 +41,20 @@ static int judge_share(struct bench *b, struct exec *x, int64_t from, int n, str
 static void one_share(void *arg, int i, int thread)
 {
     struct bench *b = arg;
-    int64_t from = b->at + (int64_t)i * b->batch, left = b->of->count - from;
+    int64_t from = b->at + (int64_t)i * b->executors.batch, left = b->of->count - from;
 
     (void)thread;
-    b->rc[i] = left > 0 ? judge_share(b, b->executors.one[i].exec, from,
-                                      (int)(left < b->batch ? left : b->batch), &b->problem[i])
-                        : FL_OK;
+    b->rc[i] = left > 0
+                   ? judge_share(b, b->executors.one[i].exec, from,
+                                 (int)(left < b->executors.batch ? left : b->executors.batch), &b->problem[i])
+                   : FL_OK;
 }
 
 static int judge_all(struct bench *b, struct error *e)
 {
     const struct judging *j = b->of;
 
-    for (; b->at < j->count; b->at += (int64_t)b->executors.n * b->batch) {
+    for (; b->at < j->count; b->at += (int64_t)b->executors.n * b->executors.batch) {
         if (j->progress)
             progress_update(j->progress, j->phase, b->at, j->count, NAN);
         if (interrupt_seen())
@@ -79,7 +80,6 @@ int judge(int32_t *label, const struct judging *j, const struct exec_options *o,
         return error_set(e, FL_NOMEM, "no memory");
     b->of = j;
     b->label = label;
-    b->batch = o->max_batch;
     if (!(rc = executors_open(&b->executors, j->graph, o, j->threads, e)))
         rc = judge_all(b, e);
     executors_close(&b->executors);

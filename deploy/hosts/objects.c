@@ -1,5 +1,4 @@
 /* objects.c - `freezeline objects`: which files of a store do not have the content that their name says */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -131,13 +131,13 @@ bool slurm_cpus_parse(const char *text, int *cpus, int n)
     int i = 0;
 
     while (*text) {
-        int count, times = 1, length = 0;
+        int count, times = 1, length = 0, bracket = 0;
         if (sscanf(text, "%7d%n", &count, &length) != 1 || count < 1)
             return false;
         text += length;
-        if (*text == '(' && (sscanf(text, "(x%7d)%n", &times, (length = 0, &length)) != 1 || !length))
+        if (*text == '(' && (sscanf(text, "(x%7d)%n", &times, &bracket) != 1 || !bracket))
             return false;
-        text += *text == '(' ? length : 0;
+        text += bracket;
         for (; times > 0 && i < n; times--)
             cpus[i++] = count;
         if (times || (*text && *text++ != ','))

@@ -7,7 +7,6 @@
  */
 #include "transport_way.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

@@ -16,7 +16,6 @@
 struct change {
     struct fleet fleet;
     int lock;
-    bool dry_run;
     int timeout_s;
     char said[PIPELINE_MAX_HOSTS][200];
 };
@@ -49,7 +48,7 @@ static int apply(struct transport *t, int host, void *arg, struct error *e)
 {
     struct change *c = arg;
     char seconds[16];
-    const char *words[] = {"apply", "--timeout", seconds, c->dry_run ? "--dry-run" : NULL, NULL};
+    const char *words[] = {"apply", "--timeout", seconds, NULL};
 
     (void)t;
     snprintf(seconds, sizeof seconds, "%d", c->timeout_s);
@@ -107,41 +106,48 @@ static int keep(const struct pipeline *p, const char *file, const struct argumen
 }
 
 /* `sets` are those of `now` that hold on. */
-static int load_next(struct pipeline **next, struct argument_list *sets, const struct pipeline *p,
-                     const struct serving *now, struct error *e)
+static int load_both(struct pipeline **was, struct pipeline **next, struct argument_list *sets,
+                     const struct pipeline *p, const struct serving *now, struct error *e)
 {
     static const struct argument_list none;
-    struct pipeline *was = NULL;
     int rc = serving_sets(sets, now, p->path, e);
 
-    if (!rc && !(rc = placed(&was, p, &none, e)))
-        rc = load_placed(next, p->path, sets, was, e);
-    pipeline_free(was);
+    *was = *next = NULL;
+    if (!rc && !(rc = placed(was, p, &none, e)))
+        rc = load_placed(next, p->path, sets, *was, e);
     return rc;
 }
 
-int files_for_hosts(struct pipeline **next, const struct pipeline *p, const struct serving *now,
-                    struct error *e)
+int files_for_hosts(struct pipeline **was, struct pipeline **next, const struct pipeline *p,
+                    const struct serving *now, struct error *e)
 {
     struct argument_list sets;
-    return load_next(next, &sets, p, now, e);
+    struct pipeline *serves;
+    int rc = load_both(&serves, next, &sets, p, now, e);
+
+    if (was)
+        *was = serves;
+    else
+        pipeline_free(serves);
+    return rc;
 }
 
-int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, bool quiet, struct error *e)
+int apply_hosts(const struct pipeline *p, int timeout_s, bool quiet, struct error *e)
 {
-    struct pipeline *next = NULL;
-    struct change c = {.dry_run = dry_run, .timeout_s = timeout_s, .lock = -1};
+    struct pipeline *was = NULL, *next = NULL;
+    struct change c = {.timeout_s = timeout_s, .lock = -1};
     struct argument_list sets;
     struct serving now;
     int rc = serving_recall(&now, p, e);
 
-    if (!rc && !(rc = load_next(&next, &sets, p, &now, e)) && !(rc = begin(&c, next, false, e)) &&
+    if (!rc && !(rc = load_both(&was, &next, &sets, p, &now, e)) && !(rc = begin(&c, next, false, e)) &&
         !(rc = fleet_ship(&c.fleet, next, FLEET_ALL, NULL, e)) &&
-        !(rc = transport_each(c.fleet.transport, apply, &c, e)) && !dry_run)
+        !(rc = transport_each(c.fleet.transport, apply, &c, e)))
         rc = keep(next, p->path, &sets, e);
     for (int i = 0; !rc && !quiet && i < c.fleet.n; i++)
         printf("%s: %s\n", c.fleet.host[i].name, c.said[i]);
     end(&c);
+    pipeline_free(was);
     pipeline_free(next);
     serving_free(&now);
     return rc;

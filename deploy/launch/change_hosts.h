@@ -11,10 +11,11 @@
 
 /* What the files are now. Workers to which the file gives no host stay where they are. `quiet`: says nothing
  * of the hosts. */
-int apply_hosts(const struct pipeline *p, bool dry_run, int timeout_s, bool quiet, struct error *e);
-/* The same as a pipeline, in *next; `now` is what serves. */
-int files_for_hosts(struct pipeline **next, const struct pipeline *p, const struct serving *now,
-                    struct error *e);
+int apply_hosts(const struct pipeline *p, int timeout_s, bool quiet, struct error *e);
+/* The same as a pipeline, in *next, beside what serves in *was (`was` may be NULL); `now` is its copy. Both
+ * are the caller's to free, or NULL. Nothing is brought anywhere. */
+int files_for_hosts(struct pipeline **was, struct pipeline **next, const struct pipeline *p,
+                    const struct serving *now, struct error *e);
 
 /* n workers of a stage, and nothing else: new ones come where slots are free. Where one cannot start, all is
  * as it was. *before: how many there were. `quiet`: says nothing of the hosts. */

@@ -1,13 +1,13 @@
 /* fleet.c - launch.json, and freezeline's commands on the hosts */
 #include "fleet.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/whole_file.h"
+#include "deploy/hosts/shipment.h"
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/state.h"
 #include "deploy/process/serving.h"
@@ -22,11 +22,28 @@ static bool is_word(const char *text)
     return text && *text && *text != '-' && !strpbrk(text, " \t\r\n");
 }
 
+/* NAME-HASH: the same for the same pipeline of the same machine. */
+static void name_files(char *buf, size_t size, const struct pipeline *p)
+{
+    uint64_t hash = 1469598103934665603ull; /* FNV-1a */
+    char host[256] = "";
+
+    gethostname(host, sizeof host - 1);
+    for (int i = 0; i < 2; i++)
+        for (const char *c = i ? p->state : host; *c; c++)
+            hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
+    snprintf(buf, size, "%.20s-%08x", p->name, (unsigned)(hash ^ hash >> 32));
+    for (char *c = buf; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
+            *c = '_';
+}
+
 /* host[] and folder[] from the JSON. */
 static int take_hosts(struct fleet *f, const struct pipeline *p, const char *path, struct error *e)
 {
     const json_t *hosts = json_object_get(f->root, "hosts");
     const char *on = json_string_value(json_object_get(f->root, "on"));
+    char id[SHIPMENT_ID_BYTES];
 
     snprintf(f->on, sizeof f->on, "%s", on ? on : "");
     f->n = (int)json_array_size(hosts);
@@ -46,6 +63,12 @@ static int take_hosts(struct fleet *f, const struct pipeline *p, const char *pat
     f->list = (struct host_list){f->host, f->n};
     snprintf(f->log, sizeof f->log, "%s/logs/slurm.log", p->state);
     f->job = json_string_value(json_object_get(f->root, "job"));
+    if (!json_is_string(json_object_get(f->root, "id"))) { /* a new one */
+        name_files(id, sizeof id, p);
+        json_object_set_new(f->root, "id", json_string(id));
+    }
+    if (!(f->id = json_string_value(json_object_get(f->root, "id"))))
+        return error_set(e, FL_NOMEM, "no memory");
     return FL_OK;
 }
 

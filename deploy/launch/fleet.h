@@ -22,6 +22,7 @@ struct fleet {
     struct host host[PIPELINE_MAX_HOSTS];
     const char *folder[PIPELINE_MAX_HOSTS]; /* of the pipeline on that host; NULL: not known yet */
     struct host_list list;
+    const char *id;              /* of its files on the hosts, wherever later commands are run */
     const char *job;             /* Slurm's; NULL by other ways */
     char log[1024];              /* what Slurm says of its steps */
     struct transport *transport; /* NULL: not open */

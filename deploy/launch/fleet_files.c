@@ -10,29 +10,12 @@
 #include "base/clock.h"
 #include "broker/http/http_access.h"
 #include "cache_service/store/manifest.h"
-#include "config/precision.h"
 #include "keys/allow_list.h"
 #include "deploy/process/roles.h"
 #include "deploy/process/serving.h"
 #include "deploy/hosts/ship.h"
 #include "deploy/tool/state.h"
 #include "stages/graph/graph.h"
-
-/* NAME-HASH: the same for the same pipeline of the same machine. */
-static void name_shipment(char *buf, size_t size, const struct pipeline *p)
-{
-    uint64_t hash = 1469598103934665603ull; /* FNV-1a */
-    char host[256] = "";
-
-    gethostname(host, sizeof host - 1);
-    for (int i = 0; i < 2; i++)
-        for (const char *c = i ? p->state : host; *c; c++)
-            hash = (hash ^ (unsigned char)*c) * 1099511628211ull;
-    snprintf(buf, size, "%.20s-%08x", p->name, (unsigned)(hash ^ hash >> 32));
-    for (char *c = buf; *c; c++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *c))
-            *c = '_';
-}
 
 static int add_programs(struct shipment *s, struct error *e)
 {
@@ -233,6 +216,24 @@ static bool put(char **to, const char *text)
     return copy != NULL;
 }
 
+/* What a host needs to come to Redis: in the pipeline file, and below its folder there. */
+enum { REDIS_FILES = 4 };
+static const char *const redis_file[REDIS_FILES] = {"redis.password", "redis.ca", "redis.cert", "redis.key"};
+
+static char **redis_path(struct redis_config *c, int i)
+{
+    char **paths[REDIS_FILES] = {&c->password_file, &c->tls_ca, &c->tls_cert, &c->tls_key};
+    return paths[i];
+}
+
+static bool put_redis(struct redis_config *c)
+{
+    bool ok = true;
+    for (int i = 0; ok && i < REDIS_FILES; i++)
+        ok = !*redis_path(c, i) || put(redis_path(c, i), redis_file[i]);
+    return ok;
+}
+
 /* `origin`: whose copy it says it is; NULL: nobody's. */
 static int print_to(const struct pipeline *p, const char *path, const char *origin, struct error *e)
 {
@@ -263,7 +264,7 @@ static int write_sent(struct adding *a, char path[STATE_PATH_BYTES])
     free(text);
     snprintf(model, sizeof model, "model/%s", base_of(a->p->model));
     if (!rc && (!put(&there->model, model) || !put(&there->state, "state") || !put(&there->keys, "keys") ||
-                (there->redis.password_file && !put(&there->redis.password_file, "redis.password"))))
+                !put_redis(&there->redis)))
         rc = error_set(a->e, FL_NOMEM, "no memory");
     if (!rc && !(rc = state_path(path, a->p, a->e, "run/sent.yaml")))
         rc = print_to(there, path, NULL, a->e);
@@ -284,19 +285,24 @@ static int add_all(struct adding *a)
     int rc;
 
     if ((rc = add_programs(a->s, a->e)) || (rc = add_model(a)) || (rc = add_caches(a)) ||
-        (rc = add_state(a, "scales.txt")) || !p->redis.password_file)
+        (rc = add_state(a, "scales.txt")))
         return rc;
-    return shipment_add(a->s, SHIPMENT_ALL, p->redis.password_file, "redis.password", a->e);
+    for (int i = 0; !rc && i < REDIS_FILES; i++) {
+        struct redis_config c = p->redis;
+        if (*redis_path(&c, i))
+            rc = shipment_add(a->s, SHIPMENT_ALL, *redis_path(&c, i), redis_file[i], a->e);
+    }
+    return rc;
 }
 
-int fleet_files(struct shipment *s, const struct pipeline *p, enum fleet_part what, struct error *e)
+int fleet_files(struct shipment *s, const char *id, const struct pipeline *p, enum fleet_part what,
+                struct error *e)
 {
     struct adding a = {s, p, e, FL_OK, what == FLEET_KEYS, {0}};
-    char id[SHIPMENT_ID_BYTES], path[STATE_PATH_BYTES];
-    int rc;
+    char path[STATE_PATH_BYTES];
+    int rc = shipment_init(s, id, e);
 
-    name_shipment(id, sizeof id, p);
-    if ((rc = shipment_init(s, id, e)))
+    if (rc)
         return rc;
     s->partial = what != FLEET_ALL;
     if (what != FLEET_KEYS && !(rc = write_sent(&a, path)))
@@ -320,7 +326,7 @@ int fleet_ship(struct fleet *f, const struct pipeline *p, enum fleet_part what, 
         .directory = p->launch.directory, .progress = what == FLEET_ALL ? stderr : NULL, .some = why != NULL};
     struct shipped shipped[PIPELINE_MAX_HOSTS];
     struct shipment files;
-    int rc = fleet_files(&files, p, what, e);
+    int rc = fleet_files(&files, f->id, p, what, e);
 
     if (rc)
         return rc;

@@ -21,8 +21,9 @@ enum fleet_part {
 int fleet_ship(struct fleet *f, const struct pipeline *p, enum fleet_part what, char (*why)[300],
                struct error *e);
 
-/* What that is, as a shipment, the caller's to free. */
-int fleet_files(struct shipment *s, const struct pipeline *p, enum fleet_part what, struct error *e);
+/* What that is, as a shipment named `id`, the caller's to free. */
+int fleet_files(struct shipment *s, const char *id, const struct pipeline *p, enum fleet_part what,
+                struct error *e);
 
 int fleet_note_placed(const struct pipeline *p, struct error *e);
 

@@ -41,14 +41,23 @@ int slurm_hosts(struct pipeline_arguments *a, char **text, struct error *e)
     return rc;
 }
 
+/* It may still serve, or come to. */
+static bool lives(const char *state)
+{
+    return !strcmp(state, "PENDING") || !strcmp(state, "CONFIGURING") || !strcmp(state, "RUNNING") ||
+           !strcmp(state, "REQUEUED") || !strcmp(state, "SUSPENDED");
+}
+
+/* One of which Slurm says nothing now, as it is busy, is not forgotten. */
 bool slurm_submitted(const struct pipeline *p, char *job)
 {
     char state[SLURM_STATE_BYTES];
+    int rc;
 
-    return word_read(p, "job", job, SLURM_ID_BYTES) && !slurm_id_check(job, NULL) &&
-           !slurm_job_state(job, state, NULL) &&
-           (!strcmp(state, "PENDING") || !strcmp(state, "CONFIGURING") || !strcmp(state, "RUNNING") ||
-            !strcmp(state, "REQUEUED") || !strcmp(state, "SUSPENDED"));
+    if (!word_read(p, "job", job, SLURM_ID_BYTES) || slurm_id_check(job, NULL))
+        return false;
+    rc = slurm_job_state(job, state, NULL);
+    return rc ? rc != FL_NOT_FOUND : lives(state);
 }
 
 void slurm_say_ready(const struct pipeline *p)
@@ -133,7 +142,7 @@ static int follow(const struct pipeline *p, const char *job, int timeout_s, stru
                 fprintf(stderr, "Slurm's job %s is %s\n", job, state);
             if (!until_ns && !strcmp(state, "RUNNING"))
                 until_ns = now + (uint64_t)timeout_s * NS_PER_S;
-            if (strcmp(state, "RUNNING") && strcmp(state, "PENDING") && strcmp(state, "CONFIGURING"))
+            if (state[0] && !lives(state)) /* "": it could not be asked yet */
                 return gone(p, job, state, e);
         }
         if (until_ns && now > until_ns)

@@ -22,7 +22,9 @@ void slurm_say_ready(const struct pipeline *p);
 bool slurm_steps_over(void);
 bool slurm_wait_for_steps(void);
 
-/* Is there a job that was submitted and has not ended? job[] (SLURM_ID_BYTES) gets its id. */
+/* Is there a job that was submitted and has not ended, as far as Slurm says? job[] (SLURM_ID_BYTES) gets its
+ * id.
+ */
 bool slurm_submitted(const struct pipeline *p, char *job);
 /* Ends that job, unless it is `ended` and will end by itself; waits until it has. */
 int slurm_down(const struct pipeline *p, const char *job, bool ended, struct error *e);

@@ -1,5 +1,4 @@
 /* up.c - `freezeline up` and the supervisor that it starts */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,6 @@
 /* up_hosts.c - ship, check, start, watch; the same steps on all hosts at once */
 #include "up_hosts.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "deploy/hosts/ship.h"
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
@@ -226,6 +224,7 @@ int up_hosts(const struct up_hosts *u, struct error *e)
     int rc, lock = -1;
 
     if ((rc = state_path(path, u->pipeline, e, "run")) || (rc = state_make(path, e)) ||
+        (rc = state_path(path, u->pipeline, e, "logs")) || (rc = state_make(path, e)) ||
         (rc = check_redis(u->pipeline, e)) || (rc = fleet_lock(&lock, u->pipeline, e)))
         return rc;
     rc = fleet_load(&old, u->pipeline, e);

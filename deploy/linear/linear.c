@@ -3,9 +3,7 @@
 #include "linear.h"
 
 #include <cblas.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/error.h"
 

@@ -6,7 +6,6 @@
 #include "load.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>

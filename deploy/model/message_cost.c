@@ -10,7 +10,7 @@
 #include "numbers/samples.h"
 #include "hop.h"
 
-#define COUNT      40
+#define COUNT      80 /* small and large ones in turns: a busy moment meets both */
 #define PAUSE_MOST 5.0
 
 struct way {
@@ -59,7 +59,18 @@ static bool send_one(struct way *w, size_t bytes, int number)
     return atomic_load(&w->came) > number;
 }
 
-static int quick_ms(struct way *w, size_t bytes, double pause_ms, double *out, struct error *e)
+/* Of every second message, from the one of this number on. */
+static double quick_ms(const struct way *w, int first)
+{
+    double ms[COUNT / 2];
+
+    for (int i = 0; i < COUNT / 2; i++)
+        ms[i] = w->ms[2 * i + first];
+    samples_sort(ms, COUNT / 2);
+    return ms[COUNT / 8]; /* a quarter were as quick: what else the machine does slows the others */
+}
+
+static int send_all(struct way *w, double pause_ms, struct error *e)
 {
     pthread_t thread;
 
@@ -68,7 +79,7 @@ static int quick_ms(struct way *w, size_t bytes, double pause_ms, double *out, s
         return error_set(e, FL_NOMEM, "no thread to measure messages with");
     for (int i = 0; i < COUNT; i++) {
         compute(pause_ms);
-        if (!send_one(w, bytes, i))
+        if (!send_one(w, i % 2 ? HOP_LARGE_BYTES : HOP_SMALL_BYTES, i))
             break;
     }
     pthread_join(thread, NULL);
@@ -77,19 +88,16 @@ static int quick_ms(struct way *w, size_t bytes, double pause_ms, double *out, s
                          "a message from this process to itself took more than %d s: try again when the "
                          "machine is less busy",
                          HOP_WAIT_MS / 1000);
-    samples_sort(w->ms, COUNT);
-    *out = w->ms[COUNT / 4]; /* a quarter were as quick: what else the machine does slows the others */
     return FL_OK;
 }
 
 int message_cost_measure(struct message_cost *out, const struct pipeline *p, double pause_ms, struct error *e)
 {
     struct way w = {0};
-    double small, large, pause = fmin(fmax(pause_ms, 0), PAUSE_MOST);
     int rc = hop_open(&w.hop, p, p->shared_memory, e);
 
-    if (!rc && !(rc = quick_ms(&w, HOP_SMALL_BYTES, pause, &small, e)) &&
-        !(rc = quick_ms(&w, HOP_LARGE_BYTES, pause, &large, e))) {
+    if (!rc && !(rc = send_all(&w, fmin(fmax(pause_ms, 0), PAUSE_MOST), e))) {
+        double small = quick_ms(&w, 0), large = quick_ms(&w, 1);
         out->per_byte_ms = fmax(large - small, 0) / (HOP_LARGE_BYTES - HOP_SMALL_BYTES);
         out->fixed_ms = fmax(small - out->per_byte_ms * HOP_SMALL_BYTES, 0);
     }

@@ -81,11 +81,24 @@ static int show_one(struct transport *t, int host, void *arg, struct error *e)
     return rc == FL_CANCELLED ? FL_OK : rc;
 }
 
+int host_logs_unknown(const char *who, const char *const *name, int n, struct error *e)
+{
+    const char *near = nearest_word(who, name, n);
+    char names[256] = "";
+    size_t at = 0;
+
+    for (int i = 0; i < n && at < sizeof names; i++)
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", name[i]);
+    return error_set(e, FL_USAGE, "there is no log of '%s'%s%s%s; there are: %s%s", who,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", n ? names : "none",
+                     at < sizeof names ? "" : "..");
+}
+
 /* The host of a process; -1: several have one of that name. */
 static int choose(struct showing *s, const struct pipeline *p, struct error *e)
 {
     struct role role[ROLES_MAX];
-    const char *names[ROLES_MAX + 1] = {"supervisor"}, *near;
+    const char *names[ROLES_MAX + 1] = {"supervisor"};
     int n, rc;
 
     s->only = -1;
@@ -100,9 +113,7 @@ static int choose(struct showing *s, const struct pipeline *p, struct error *e)
             return FL_OK;
         }
     }
-    near = nearest_word(s->asked->who, names, n + 1);
-    return error_set(e, FL_USAGE, "there is no log of '%s'%s%s%s", s->asked->who,
-                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return host_logs_unknown(s->asked->who, names, n + 1, e);
 }
 
 int host_logs_show(const struct pipeline *p, const struct host_logs *l, struct error *e)

@@ -16,4 +16,7 @@ struct host_logs {
 /* Every line is printed behind the name of its host. FL_USAGE: no such process. */
 int host_logs_show(const struct pipeline *p, const struct host_logs *l, struct error *e);
 
+/* FL_USAGE: it has no log; these n have. */
+int host_logs_unknown(const char *who, const char *const *name, int n, struct error *e);
+
 #endif

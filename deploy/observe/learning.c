@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "cache_service/store/manifest.h"
-#include "deploy/tool/report.h"
 
 static const struct {
     const char *name, *sentence;

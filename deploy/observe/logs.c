@@ -16,7 +16,6 @@
 #include "deploy/process/roles.h"
 #include "deploy/process/running.h"
 #include "deploy/process/serving.h"
-#include "base/nearest_word.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
 
@@ -78,8 +77,6 @@ static int list(struct logs *l, struct error *e)
 /* Keeps only the role asked for. */
 static int choose(struct logs *l, const char *role, struct error *e)
 {
-    const char *near;
-
     for (int i = 0; i < l->n; i++) {
         if (!strcmp(l->name[i], role)) {
             char *mine = l->name[i];
@@ -90,9 +87,7 @@ static int choose(struct logs *l, const char *role, struct error *e)
             return FL_OK;
         }
     }
-    near = nearest_word(role, (const char *const *)l->name, l->n);
-    return error_set(e, FL_USAGE, "there is no log of '%s'%s%s%s", role, near ? "; did you mean '" : "",
-                     near ? near : "", near ? "'?" : "");
+    return host_logs_unknown(role, (const char *const *)l->name, l->n, e);
 }
 
 static long size_of(const char *path)

@@ -1,5 +1,4 @@
 /* top.c - `freezeline top`: the pipeline at work, drawn again twice a second */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -256,6 +256,25 @@ static int read_caches(struct apply *a, struct error *e)
 
 /* --- the command --- */
 
+/* The same where it runs on other hosts: workers have places there that the file may leave open. */
+static int load_for_hosts(struct apply *a, struct error *e)
+{
+    struct pipeline *was, *next;
+    int rc = files_for_hosts(&was, &next, a->pipeline, &a->now, e);
+
+    if (rc) {
+        pipeline_free(was);
+        pipeline_free(next);
+        return rc;
+    }
+    pipeline_free(a->now.pipeline);
+    a->now.pipeline = was;
+    pipeline_free(a->pipeline);
+    a->pipeline = next;
+    changes_find(&a->changes, was, next);
+    return FL_OK;
+}
+
 /* The file as it is now, with what `up` was given and the numbers that were scaled since. */
 static int load(struct apply *a, struct error *e)
 {
@@ -266,6 +285,8 @@ static int load(struct apply *a, struct error *e)
 
     if (rc || serving_recall(&a->now, a->pipeline, NULL))
         return rc;
+    if (fleet_there(a->pipeline))
+        return load_for_hosts(a, e);
     if ((rc = serving_sets(&sets, &a->now, a->pipeline->path, e)))
         return rc;
     next.sets = sets;
@@ -334,17 +355,19 @@ static int report(const struct apply *a, struct error *e)
     return FL_OK;
 }
 
-/* Where it runs on other hosts, each of them applies what is brought to it. */
+/* Where it runs on other hosts, each of them applies what is brought to it. What would be done is looked at
+ * from here: bringing the new files would change what a worker there starts again from. */
 static int run_on_hosts(struct apply *a, bool *done, struct error *e)
 {
     struct pipeline *p;
+    bool differs;
     int rc;
 
     if ((rc = refuse_sets(a, e)) || (rc = running_load(&p, &a->where, e)))
         return rc;
-    *done = !rc && fleet_there(p);
-    if (*done)
-        rc = apply_hosts(p, a->dry_run, a->timeout_s, false, e);
+    *done = fleet_there(p) && !a->dry_run;
+    if (*done && !(rc = apply_look(&a->where, &differs, e))) /* or files that no host takes would lie there */
+        rc = apply_hosts(p, a->timeout_s, false, e);
     pipeline_free(p);
     return rc;
 }
@@ -399,7 +422,7 @@ int command_apply(int argc, char **argv, struct error *e)
     struct apply a = {.timeout_s = TIMEOUT_S};
     bool elsewhere = false;
     const struct argument table[] = {
-        ARGUMENTS_PIPELINE(a.where),
+        ARGUMENTS_PIPELINE_ALONE(a.where),
         OPTION_FLAG("dry-run", a.dry_run, "say what would be done, and do nothing"),
         OPTION_FLAG("without-caches", a.without_caches,
                     "move the stages on though the built caches are not theirs: every look-up misses"),

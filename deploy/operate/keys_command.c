@@ -1,6 +1,4 @@
 /* keys_command.c - `freezeline keys`: makes, lists, gives away, revokes and rotates keys */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +8,6 @@
 #include "base/clock.h"
 #include "broker/http/http_token.h"
 #include "deploy/launch/fleet.h"
-#include "deploy/process/claim.h"
-#include "deploy/process/running.h"
 #include "deploy/process/serving.h"
 #include "deploy/process/word.h"
 #include "deploy/launch/change_hosts.h"

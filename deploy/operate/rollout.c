@@ -94,7 +94,7 @@ static int load_next(struct pipeline **out, const struct rollout *r, struct erro
     int rc;
 
     if (r->hosts.n)
-        return files_for_hosts(out, r->running, &r->now, e);
+        return files_for_hosts(NULL, out, r->running, &r->now, e);
     rc = serving_sets(&next.sets, &r->now, r->where.path, e);
 
     return rc ? rc : arguments_load(out, &next, e);
@@ -394,8 +394,8 @@ static int rollout(struct rollout *r, struct error *e)
     if ((rc = check(r, e)) || (rc = try_it(r, e)))
         return rc;
     if (!r->why[0] && !r->dry_run) {
-        if ((rc = r->hosts.n ? apply_hosts(r->running, false, TIMEOUT_S, true, e)
-                             : apply_file(&r->where, &moved, e)))
+        if ((rc =
+                 r->hosts.n ? apply_hosts(r->running, TIMEOUT_S, true, e) : apply_file(&r->where, &moved, e)))
             return rc;
         r->applied = true;
     }
@@ -428,7 +428,7 @@ int command_rollout(int argc, char **argv, struct error *e)
                         .steps_text = "1,10,50",
                         .steps = {.mirror_percent = 5, .seconds = 60, .enough = 1000}};
     const struct argument table[] = {
-        ARGUMENTS_PIPELINE(r.where),
+        ARGUMENTS_PIPELINE_ALONE(r.where),
         OPTION_TEXT("data", r.data_spec, "D", "requests to ask of both before"),
         OPTION_TEXT("steps", r.steps_text, "P,..",
                     "shares of the clients' requests, per cent (1,10,50); none"),

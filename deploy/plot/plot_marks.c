@@ -1,7 +1,6 @@
 /* plot_marks.c - the marks of a plot: lines, bars, points, whiskers and the labels beside them */
 #include <math.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "markup.h"

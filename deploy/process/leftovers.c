@@ -87,6 +87,7 @@ static void remove_ipc(const char *endpoint)
 
 static void remove_sockets(const struct pipeline *p)
 {
+    char folder[STATE_PATH_BYTES];
     for (int i = 0; i < pipeline_brokers(p); i++) {
         struct broker_replica b = pipeline_broker(p, i);
         remove_ipc(b.requests);
@@ -100,6 +101,8 @@ static void remove_sockets(const struct pipeline *p)
             remove_ipc(p->stage[s].replica[k].endpoint);
     if (p->redis.managed && p->redis.endpoint && !strncmp(p->redis.endpoint, "unix:", 5))
         remove_socket(p->redis.endpoint + 5);
+    pipeline_socket_folder(p, folder, sizeof folder);
+    rmdir(folder); /* stays where a socket does */
 }
 
 void leftovers_remove_own(const struct pipeline *p)

@@ -1,11 +1,9 @@
 /* simulate.c - `freezeline simulate`: what a pipeline would do on hosts that need not exist */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "deploy/tool/arguments.h"
-#include "base/clock.h"
 #include "deploy/tool/output.h"
 #include "deploy/tool/command.h"
 #include "deploy/model/model_shape.h"

@@ -213,7 +213,7 @@ static int fit_wakes(struct measuring *g, struct error *e)
     const struct measured_costs *c = &g->m->cost;
     int stages = g->place->n_stages, n = 0, n_left = 0;
     double typical, sum = 0, *left = malloc(sizeof *left * (size_t)(p->n * (stages + 1)) + 1),
-                    *wire = left + p->n;
+                    *wire = left ? left + p->n : NULL;
 
     if (!left)
         return error_set(e, FL_NOMEM, "no memory");

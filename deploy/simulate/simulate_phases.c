@@ -14,7 +14,6 @@
 #include "deploy/load/load.h"
 #include "deploy/model/whole_model.h"
 #include "deploy/tool/interrupt.h"
-#include "deploy/tool/state.h"
 #include "stages/exec/profile.h"
 
 #define ALONE        60  /* requests that tell how long one takes */

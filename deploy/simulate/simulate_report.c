@@ -286,7 +286,7 @@ static int print_hosts(const struct simulate_report *r, struct error *e)
         int best = -1;
         for (int i = 0; i < c->n_hosts; i++) { /* the busiest of those that come behind the last one */
             bool left = last < 0 || load_of(&x[i]) < load_of(&x[last]) ||
-                        (load_of(&x[i]) <= load_of(&x[last]) && i > last);
+                        (i > last && load_of(&x[i]) <= load_of(&x[last]));
             if (left && (best < 0 || load_of(&x[i]) > load_of(&x[best])))
                 best = i;
         }

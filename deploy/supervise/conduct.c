@@ -158,10 +158,13 @@ static void plan_back(struct conduct *c)
     crew_end_heirs(c->crew, 0);
     crew_release(c->crew);
     roles_list_here(c->serving->pipeline, role, &n, NULL);
-    for (int i = 0; i < c->crew->n; i++)
+    for (int i = c->crew->n - 1; i >= 0; i--)
         if (!is_listed(role, n, c->crew->child[i].role.name)) {
             c->crew->child[i].held = true;
-            operation_add(&c->operation, STEP_END, c->crew->child[i].role.name);
+            if (c->crew->child[i].running)
+                operation_add(&c->operation, STEP_END, c->crew->child[i].role.name);
+            else
+                crew_forget(c->crew, i);
         }
     for (int k = 0; k < n; k++)
         if (child_named(c->crew, role[k].name) < 0)
@@ -246,8 +249,8 @@ static void failed(struct conduct *c, const struct deed *d)
             unlink(c->next.arguments.path);
         serving_free(&c->next);
         c->crew->serving = c->serving;
+        plan_back(c);
     }
-    plan_back(c);
     if (stays || !c->operation.n)
         done(c);
 }

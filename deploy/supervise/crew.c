@@ -295,7 +295,16 @@ void crew_start_due(struct crew *c)
     }
 }
 
-/* ---- silence ---- */
+/* ---- by the brokers' word ---- */
+
+/* Several brokers tell of each other, and are counted as they do. */
+bool crew_is_asked(const struct crew *c, const struct status_reply *said)
+{
+    for (int i = 0; i < c->n && pipeline_brokers(pipeline(c)) == 1; i++)
+        if (c->child[i].role.kind == ROLE_KIND_BROKER && c->child[i].process.pid != (pid_t)said->pid)
+            return false;
+    return true;
+}
 
 /* Is the child silent, by the brokers' word? A broker is when it gives none. */
 static bool is_silent(const struct crew *c, const struct child *it, const struct status_reply *said)
@@ -424,6 +433,13 @@ static bool is_ready(const struct crew *c, const struct child *it, const struct 
     return !strcmp(state_of(said, it->role.name, it->process.pid), "ready");
 }
 
+/* A worker says hello when it is loaded. One whose predecessor is dead for the broker already has its place
+ * there, and waits all the same for the end of that process. */
+static bool is_loaded(const char *state)
+{
+    return !strcmp(state, "waiting") || !strcmp(state, "starting");
+}
+
 void crew_look(const struct crew *c, const struct status_reply *said, struct sight out[ROLES_MAX])
 {
     for (int i = 0; i < c->n; i++) {
@@ -434,6 +450,6 @@ void crew_look(const struct crew *c, const struct status_reply *said, struct sig
                                 .pid = it->process.pid,
                                 .heir = it->heir.pid,
                                 .heir_lost = it->heir_lost[0] ? it->heir_lost : NULL};
-        out[i].heir_waits = it->heir.pid && !strcmp(state_of(said, it->role.name, it->heir.pid), "waiting");
+        out[i].heir_waits = it->heir.pid && is_loaded(state_of(said, it->role.name, it->heir.pid));
     }
 }

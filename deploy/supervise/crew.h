@@ -55,6 +55,9 @@ int crew_reap(struct crew *c, struct error *e);
 void crew_start_due(struct crew *c);
 /* Kills what lives and says nothing, by what the broker said at `now`: it starts again like what died. */
 void crew_end_hung(struct crew *c, const struct status_reply *said, uint64_t now);
+/* False: a broker that somebody else started has the sockets, and `said` this. Then the crew's own one fails
+ * yet. */
+bool crew_is_asked(const struct crew *c, const struct status_reply *said);
 void crew_signal(struct crew *c, int number); /* to all */
 /* Redis, whose socket somebody removed, is started again; its log is bounded. The others do both themselves.
  */

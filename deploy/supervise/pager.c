@@ -1,13 +1,11 @@
 /* pager.c - see pager.h */
 #include "pager.h"
 
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "deploy/process/running.h"
 #include "deploy/tool/state.h"
 
 #define AGAIN_NS (5 * NS_PER_S)

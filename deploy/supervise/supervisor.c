@@ -19,7 +19,6 @@
 #include "deploy/process/claim.h"
 #include "conduct.h"
 #include "crew.h"
-#include "deploy/model/model_shape.h"
 #include "launch.h"
 #include "lease.h"
 #include "deploy/tool/state.h"
@@ -131,7 +130,7 @@ static void look(struct supervisor *s)
     }
     if (s->conduct.changed)
         renew_readiness(s);
-    if (ready && !s->told) {
+    if (ready && !s->told && crew_is_asked(&s->crew, said(s))) {
         char pid[16];
         snprintf(pid, sizeof pid, "%d", (int)getpid());
         s->crew.ready = s->told = true;

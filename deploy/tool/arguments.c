@@ -1,7 +1,6 @@
 /* arguments.c - parsing of options, and --help from the same table */
 #include "arguments.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>

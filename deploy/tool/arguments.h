@@ -33,7 +33,7 @@ struct argument {
     char letter;      /* 0: none */
     void *into;       /* bool, const char *, int, double or struct argument_list */
     const char *value;
-    const char *help;
+    const char *help; /* NULL: not listed */
     double low, high; /* of numbers; both 0: any */
 };
 
@@ -91,20 +91,15 @@ struct pipeline_arguments {
     struct argument_list sets;
 };
 
-#define ARGUMENTS_PIPELINE(where)                                                                            \
-    {ARGUMENT_TEXT, "config", 'c', &(where).path, "P.yaml", "the pipeline file", 0, 0},                      \
-        {ARGUMENT_TEXT,                                                                                      \
-         "host",                                                                                             \
-         0,                                                                                                  \
-         &(where).host,                                                                                      \
-         "NAME",                                                                                             \
-         "this machine is that one of the file's `hosts`",                                                   \
-         0,                                                                                                  \
-         0},                                                                                                 \
-        {ARGUMENT_TEXT, "variant", 0, &(where).variant, "NAME", "that one of the file's `variants`", 0, 0},  \
-    {                                                                                                        \
-        ARGUMENT_LIST, "set", 0, &(where).sets, "KEY=VALUE", "override a key of the file (may be repeated)", \
-            0, 0                                                                                             \
+#define ARGUMENTS_PIPELINE(where) PIPELINE_OPTIONS(where, "override a key of the file (may be repeated)")
+/* For a command that refuses --set, and says why. */
+#define ARGUMENTS_PIPELINE_ALONE(where) PIPELINE_OPTIONS(where, NULL)
+#define PIPELINE_OPTIONS(where, set_help)                                                            \
+    {ARGUMENT_TEXT, "config", 'c', &(where).path, "P.yaml", "the pipeline file", 0, 0},              \
+        OPTION_TEXT("host", (where).host, "NAME", "this machine is that one of the file's `hosts`"), \
+        OPTION_TEXT("variant", (where).variant, "NAME", "that one of the file's `variants`"),        \
+    {                                                                                                \
+        ARGUMENT_LIST, "set", 0, &(where).sets, "KEY=VALUE", set_help, 0, 0                          \
     }
 
 /* pipeline_load with these arguments, and here_settle where a host is said. FL_USAGE when -c is missing. */

@@ -15,6 +15,8 @@ static void print_text(const struct usage *u, const struct argument *table)
            u->operands ? u->operands : "", u->summary);
     for (const struct argument *a = table; a->kind != ARGUMENT_END; a++) {
         char left[80];
+        if (!a->help)
+            continue;
         snprintf(left, sizeof left, "%s%c%s--%s%s%s", a->letter ? "-" : " ", a->letter ? a->letter : ' ',
                  a->letter ? ", " : "  ", a->name, a->value ? " " : "", a->value ? a->value : "");
         printf("  %-30s %s\n", left, a->help);
@@ -63,11 +65,10 @@ static void put_lines(const char *s)
 static void begin_page(const char *name, const char *summary)
 {
     char title[64];
-    size_t n = 0;
+    size_t n = strnlen(name, sizeof title);
 
-    for (; name[n] && n < sizeof title - 1; n++)
-        title[n] = (char)toupper((unsigned char)name[n]);
-    title[n] = '\0';
+    for (size_t i = 0; i < n; i++)
+        title[i] = (char)toupper((unsigned char)name[i]);
     printf(".TH ");
     put_roff(title, n);
     printf(" 1 \"\" \"Freezeline %s\" \"Freezeline\"\n.SH NAME\n", version_number());
@@ -93,6 +94,8 @@ static void print_man(const struct usage *u, const struct argument *table)
         put_line(u->operands);
     printf("[options]\n.SH OPTIONS\n");
     for (const struct argument *a = table; a->kind != ARGUMENT_END; a++) {
+        if (!a->help)
+            continue;
         printf(".TP\n");
         if (a->letter)
             printf("\\fB\\-%c\\fR, ", a->letter);
@@ -119,7 +122,8 @@ static void print_man(const struct usage *u, const struct argument *table)
 static void print_words(const struct argument *table)
 {
     for (const struct argument *a = table; a->kind != ARGUMENT_END; a++)
-        printf("--%s%s\n", a->name, a->kind == ARGUMENT_FLAG ? "" : "=");
+        if (a->help)
+            printf("--%s%s\n", a->name, a->kind == ARGUMENT_FLAG ? "" : "=");
     printf("--help\n");
 }
 

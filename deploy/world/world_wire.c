@@ -94,7 +94,7 @@ static size_t extent(const struct message *m)
     case MESSAGE_STATUS:
         return (size_t)((const char *)(&m->type + 1) - start);
     case MESSAGE_STATUS_REPLY:
-        break;
+        return (size_t)((const char *)&m->status_reply.process[m->status_reply.n_processes] - start);
     }
     return sizeof *m;
 }
@@ -462,6 +462,7 @@ void wire_peer(const struct packet *k, struct peer *out)
 {
     uint32_t id[3] = {(uint32_t)k->connection, k->session, k->beside_ns > 0};
     out->size = sizeof id;
+    out->guest = 0;
     memcpy(out->id, id, sizeof id);
 }
 

@@ -105,7 +105,10 @@ static size_t put_time(char *line, size_t size)
     size_t n;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    (log_json ? gmtime_r : localtime_r)(&now.tv_sec, &local);
+    if (log_json)
+        gmtime_r(&now.tv_sec, &local);
+    else
+        localtime_r(&now.tv_sec, &local);
     n = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &local);
     n += (size_t)snprintf(line + n, size - n, ".%03ld", now.tv_nsec / 1000000);
     if (log_json) /* for programs: in UTC */

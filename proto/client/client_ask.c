@@ -26,7 +26,9 @@ int ask_silence_error(const struct client *c, const char *endpoint, int timeout_
                      c->keys ? ", maybe it does not let in this key, or is none of this pipeline" : "");
 }
 
-void ask_await(const struct client *c, void *socket, uint64_t ms)
+/* While keys are rotated, nothing is queued for a broker that is not connected (socket.c): so it is waited
+ * for. */
+static void await_broker(const struct client *c, void *socket, uint64_t ms)
 {
     zmq_pollitem_t item = {.socket = socket, .events = ZMQ_POLLOUT};
     if (c->security.mode == SECURITY_CURVE)
@@ -79,7 +81,7 @@ static int ask(struct client *c, const char *endpoint, enum message_type reply, 
     int rc = c->n_brokers > 1 ? address_reach(endpoint, REACH_MS, e) : FL_OK;
     if (rc || (rc = open_socket(c, &socket, endpoint, e)))
         return rc;
-    ask_await(c, socket, timeout_ms < 0 ? AWAIT_MS : (uint64_t)timeout_ms);
+    await_broker(c, socket, timeout_ms < 0 ? AWAIT_MS : (uint64_t)timeout_ms);
     if ((rc = frames_send(socket, NULL, &c->message, NULL)))
         rc = ask_send_error(endpoint, rc, e);
     else if ((rc = receive_reply(c, socket, reply, until_ns, e)) == FL_AGAIN)

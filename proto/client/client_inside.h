@@ -35,9 +35,6 @@ struct client {
 
 /* Fills *e: no reply came in time. Connects once to find out why. FL_UNAVAILABLE. */
 int ask_silence_error(const struct client *c, const char *endpoint, int timeout_ms, struct error *e);
-/* While keys are rotated, nothing is queued for a broker that is not connected (socket.c): so it is waited
- * for. */
-void ask_await(const struct client *c, void *socket, uint64_t ms);
 /* Fills *e: sending failed like this. */
 int ask_send_error(const char *endpoint, int rc, struct error *e);
 

@@ -2,10 +2,10 @@
 #include "failover.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "numbers/shuffle.h"
 
 #define SILENT_NS \
@@ -47,21 +47,21 @@ struct failover {
     struct failover_io io;
     int n_brokers, home;
     struct broker_view broker[PIPELINE_MAX_BROKERS];
-    struct pending *pending; /* [FAILOVER_MOST] */
-    int oldest, newest, unused, n;
-    int bucket[BUCKETS];
+    struct pending *pending;       /* [FAILOVER_MOST] */
+    int oldest, newest, unused, n; /* unused: of the first `fresh`, which have been in use */
+    int fresh;
     uint64_t client; /* a part of all keys */
     double tokens;
-    uint64_t again;
     struct shuffle random;
+    int bucket[BUCKETS];
     struct message out;
 };
 
 int failover_new(struct failover **out, int brokers, uint64_t seed, const struct failover_io *io)
 {
-    struct failover *f = calloc(1, sizeof *f);
+    struct failover *f = memory_cleared(sizeof *f, offsetof(struct failover, bucket));
     *out = NULL;
-    if (!f || !(f->pending = calloc(FAILOVER_MOST, sizeof *f->pending))) {
+    if (!f || !(f->pending = malloc(FAILOVER_MOST * sizeof *f->pending))) {
         free(f);
         return FL_NOMEM;
     }
@@ -71,9 +71,7 @@ int failover_new(struct failover **out, int brokers, uint64_t seed, const struct
     f->client = seed | 1; /* a key of zeros would be none */
     f->home = (int)shuffle_below(&f->random, (uint32_t)brokers);
     f->tokens = FAILOVER_MOST;
-    f->oldest = f->newest = NOWHERE;
-    for (int i = 0; i < FAILOVER_MOST; i++)
-        f->pending[i].newer = i + 1 < FAILOVER_MOST ? i + 1 : NOWHERE;
+    f->oldest = f->newest = f->unused = NOWHERE;
     for (int i = 0; i < BUCKETS; i++)
         f->bucket[i] = NOWHERE;
     *out = f;
@@ -93,11 +91,6 @@ void failover_free(struct failover *f)
 int failover_unanswered(const struct failover *f)
 {
     return f->n;
-}
-
-uint64_t failover_sent_again(const struct failover *f)
-{
-    return f->again;
 }
 
 /* --- the table --- */
@@ -267,7 +260,6 @@ static void send(struct failover *f, struct pending *p, int broker, uint64_t now
     p->broker = broker;
     p->sent[broker]++;
     p->sent_ns = now;
-    f->again += p->again;
 }
 
 /* Half of what it had left is over: it, or its answer, may be lost with a connection. A broker that has it
@@ -293,10 +285,13 @@ int failover_submit(struct failover *f, const struct request *r, zmq_msg_t *payl
     struct pending *p;
     int i = f->unused, *bucket;
     bool first = !f->n;
-    if (i == NOWHERE)
+    if (i == NOWHERE && f->fresh == FAILOVER_MOST)
         return FL_AGAIN;
+    if (i == NOWHERE)
+        i = f->fresh++;
+    else
+        f->unused = f->pending[i].newer;
     p = &f->pending[i];
-    f->unused = p->newer;
     bucket = bucket_of(f, r->id);
     *p = (struct pending){.request = *r,
                           .deadline_ns = now + time_ns,

@@ -54,6 +54,5 @@ uint64_t failover_tick(struct failover *f, uint64_t now);
  * there is none. */
 bool failover_expired(struct failover *f, uint64_t now, struct answer *out);
 int failover_unanswered(const struct failover *f);
-uint64_t failover_sent_again(const struct failover *f); /* ever */
 
 #endif

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "endpoint.h"
 #include "keys/keys.h"
@@ -622,55 +621,12 @@ void pipeline_free(struct pipeline *p)
 {
     if (!p)
         return;
-    pipeline_clear_brokers(p);
-    pipeline_clear_stages(p);
-    pipeline_clear_exits(p);
-    pipeline_clear_labels(p);
-    pipeline_clear_hosts(p);
-    pipeline_clear_variants(p);
+    pipeline_clear_texts(p);
     pipeline_clear_ways(p);
-    for (int i = 0; i < PIPELINE_MAX_CACHES; i++) {
-        free(p->cache.endpoint[i]);
-        free(p->cache.host[i]);
-    }
-    free(p->launch.on);
-    free(p->launch.directory);
-    free(p->launch.slurm.partition);
-    free(p->launch.slurm.account);
-    free(p->launch.slurm.time);
-    for (int i = 0; i < p->launch.slurm.n_options; i++)
-        free(p->launch.slurm.option[i]);
-    free(p->broker.host);
-    free(p->redis.host);
-    free(p->cache.kind);
-    free(p->cache.placement);
-    free(p->cache.promise);
-    free(p->broker.http);
-    free(p->broker.requests);
-    free(p->broker.control);
-    free(p->broker.results);
-    free(p->redis.endpoint);
-    free(p->redis.master);
-    free(p->redis.user);
-    free(p->redis.password_file);
-    for (int i = 0; i < p->redis.n_sentinels; i++)
-        free(p->redis.sentinel[i]);
     if (p->entries)
         yaml_entries_free(p->entries);
     free(p->entries);
     free(p->path);
-    free(p->model);
-    free(p->name);
-    free(p->state);
-    free(p->kernels);
-    free(p->precision);
-    free(p->wire_dtype);
-    free(p->filter);
-    free(p->bind);
     keys_close(p->security.keys);
-    free(p->keys);
-    free(p->log_level);
-    free(p->logs.format);
-    free(p->traces.to);
     free(p);
 }

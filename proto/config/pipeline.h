@@ -155,6 +155,8 @@ struct redis_config {
     char *master;               /* its name there */
     char *user, *password_file; /* NULL: none */
     bool tls;
+    char *tls_ca;             /* whose certificates are believed, PEM */
+    char *tls_cert, *tls_key; /* ours, PEM; NULL: none */
 };
 
 struct updates_config {
@@ -279,6 +281,9 @@ int pipeline_parse(struct pipeline **out, const char *text, size_t size, const c
  * there is no memory. A path in a YAML list stays as it is. */
 char *pipeline_absolute_set(const char *set, const char *file);
 void pipeline_free(struct pipeline *p);
+/* The directory of the sockets that the file does not name: in the state directory or, where that would be
+ * longer than a socket's address can be, one in /tmp that belongs to this user and state directory. */
+void pipeline_socket_folder(const struct pipeline *p, char *buf, size_t size);
 
 /* How many brokers there are, and broker `index` of them; its texts are p's. */
 int pipeline_brokers(const struct pipeline *p);

@@ -239,8 +239,16 @@ const struct key pipeline_keys[] = {
     {"redis.password_file", KEY_PATH, ROOT(redis.password_file), .example = "redis.password",
      .help = "its first line; default: the environment variable FREEZELINE_REDIS_PASSWORD, or no password"},
     {"redis.tls", KEY_BOOL, ROOT(redis.tls), "false",
-     .help = "refused: hiredis before 1.0 has no TLS, and this program uses none; put stunnel or a tunnel "
-             "between"},
+     .help =
+         "of all connections to it; needs redis.tls_ca, and a program made with hiredis 1.0 or later (Debian "
+         "13)"},
+    {"redis.tls_ca", KEY_PATH, ROOT(redis.tls_ca), .example = "redis-ca.pem",
+     .help = "who signed the certificate of Redis (PEM); names in it are not compared, so best an authority "
+             "for Redis alone"},
+    {"redis.tls_cert", KEY_PATH, ROOT(redis.tls_cert), .example = "redis-client.pem",
+     .help = "ours, where Redis asks for one (PEM)"},
+    {"redis.tls_key", KEY_PATH, ROOT(redis.tls_key), .example = "redis-client.key",
+     .help = "and its key (PEM)"},
     {"updates.sample", KEY_DOUBLE, ROOT(updates.sample), "0.1", RANGE(0, 1),
      .help = "share of the requests that become an update if no exit answers; all while a learner wants more "
              "audits"},

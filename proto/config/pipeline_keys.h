@@ -93,17 +93,12 @@ void key_text(char *buf, size_t size, const struct key *k, const void *at);
 int key_set_defaults(struct pipeline *p, struct error *e);
 struct stage_config *pipeline_add_stage(struct pipeline *p);
 struct replica_config *pipeline_add_replica(struct stage_config *s);
-void pipeline_clear_stages(struct pipeline *p);
-void pipeline_clear_exits(struct pipeline *p);
-void pipeline_clear_brokers(struct pipeline *p);
+/* Empties a list of mappings ("variants"); the labels; all texts of all keys. */
+void pipeline_clear_list(struct pipeline *p, const char *path);
 void pipeline_clear_labels(struct pipeline *p);
-void pipeline_clear_hosts(struct pipeline *p);
-void pipeline_clear_variants(struct pipeline *p);
+void pipeline_clear_texts(struct pipeline *p);
 /* Chooses a host for all that the file gives none, and derives all endpoints. FL_CONFIG, FL_NOMEM. */
 int pipeline_place(struct pipeline *p, struct error *e);
 void pipeline_clear_ways(struct pipeline *p);
-/* The directory of the sockets that the file does not name: in the state directory or, where that would be
- * longer than a socket's address can be, one in /tmp that belongs to this user and state directory. */
-void pipeline_socket_folder(const struct pipeline *p, char *buf, size_t size);
 
 #endif

@@ -11,50 +11,116 @@
 
 #include "endpoint.h"
 
-/* The first n stay as they are. */
-static void keep_replicas(struct stage_config *s, int n)
+static void begin_stage(void *stage)
 {
-    for (; s->n_replicas > n; s->n_replicas--) {
-        struct replica_config *r = &s->replica[s->n_replicas - 1];
-        free(r->host);
-        free(r->endpoint);
-        memset(r, 0, sizeof *r);
+    struct stage_config *s = stage;
+    s->threads = atoi(key_find("stages.#.threads")->initial);
+    s->max_batch = atoi(key_find("stages.#.batch")->initial);
+}
+
+static void begin_replica(void *replica)
+{
+    ((struct replica_config *)replica)->cache = -1; /* until pipeline_place */
+}
+
+/* The lists of mappings, those within another behind it. */
+static const struct list {
+    const char *item, *name;       /* path of its items; as messages call it */
+    size_t n, items, bytes;        /* in what holds it; of an item */
+    int most;                      /* items */
+    void (*begin)(void *new_item); /* NULL: all zero */
+} lists[] = {
+#define ITEMS(type, count, member) offsetof(type, count), offsetof(type, member), sizeof((type *)0)->member[0]
+    {"stages.#", "stages", ITEMS(struct pipeline, n_stages, stage), PIPELINE_MAX_STAGES, begin_stage},
+    {"stages.#.replicas.#", "replicas", ITEMS(struct stage_config, n_replicas, replica),
+     PIPELINE_MAX_REPLICAS, begin_replica},
+    {"exits.#", "exits", ITEMS(struct pipeline, n_exits, exit), PIPELINE_MAX_EXITS, NULL},
+    {"hosts.#", "hosts", ITEMS(struct pipeline, n_hosts, host), PIPELINE_MAX_HOSTS, NULL},
+    {"variants.#", "variants", ITEMS(struct pipeline, n_variants, variant), PIPELINE_MAX_VARIANTS, NULL},
+    {"broker.replicas.#", "broker.replicas", ITEMS(struct pipeline, broker.n_replicas, broker.replica),
+     PIPELINE_MAX_BROKERS, NULL},
+};
+#define REPLICAS  (&lists[1])
+#define LISTS_END (lists + sizeof lists / sizeof *lists)
+
+static bool below(const char *pattern, const char *item)
+{
+    size_t length = strlen(item);
+    return !strncmp(pattern, item, length) && (!pattern[length] || pattern[length] == '.');
+}
+
+/* The first list, from this one on, that leads to the key or section; LISTS_END: none. */
+static const struct list *list_to(const char *pattern, const struct list *l)
+{
+    while (l < LISTS_END && !below(pattern, l->item))
+        l++;
+    return l;
+}
+
+/* NULL: the path is none of a list of mappings. */
+static const struct list *list_at(const char *pattern)
+{
+    size_t length = strlen(pattern);
+    for (const struct list *l = lists; l < LISTS_END; l++)
+        if (!strncmp(l->item, pattern, length) && !strcmp(l->item + length, ".#"))
+            return l;
+    return NULL;
+}
+
+static int *count_of(char *base, size_t offset)
+{
+    return (int *)(void *)(base + offset);
+}
+
+static bool is_text(const struct key *k)
+{
+    return k->type <= KEY_CHOICE;
+}
+
+static void free_texts(char *base, const struct key *k)
+{
+    char **text = (char **)(void *)(base + k->offset);
+    for (int i = 0; i < (k->most ? k->most : 1); i++) {
+        free(text[i]);
+        text[i] = NULL;
     }
 }
 
-void pipeline_clear_stages(struct pipeline *p)
+/* The key's texts in all that the lists from `from` on lead to. */
+static void free_all_texts(char *base, const struct list *from, const struct key *k)
 {
-    for (int i = 0; i < p->n_stages; i++) {
-        keep_replicas(&p->stage[i], 0);
-        free(p->stage[i].last);
-    }
-    memset(p->stage, 0, sizeof p->stage);
-    p->n_stages = 0;
+    const struct list *l = list_to(k->path, from);
+    if (l == LISTS_END)
+        free_texts(base, k);
+    else
+        for (int i = 0; i < l->most; i++)
+            free_all_texts(base + l->items + (size_t)i * l->bytes, l + 1, k);
 }
 
-void pipeline_clear_exits(struct pipeline *p)
+/* Those of all keys below `item` ("": of all keys, but for labels, which lie elsewhere). */
+static void free_below(char *base, const struct list *from, const char *item)
 {
-    for (int i = 0; i < p->n_exits; i++) {
-        free(p->exit[i].name);
-        free(p->exit[i].after);
-        free(p->exit[i].kind);
-    }
-    memset(p->exit, 0, sizeof p->exit);
-    p->n_exits = 0;
-    p->exits_auto = false;
+    for (const struct key *k = pipeline_keys; k < pipeline_keys + pipeline_n_keys; k++)
+        if (is_text(k) && (*item ? below(k->path, item) : !below(k->path, "labels")))
+            free_all_texts(base, from, k);
 }
 
-void pipeline_clear_brokers(struct pipeline *p)
+static void clear(char *base, const struct list *l)
 {
-    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++) {
-        free(p->broker.replica[i].host);
-        free(p->broker.replica[i].requests);
-        free(p->broker.replica[i].control);
-        free(p->broker.replica[i].results);
-        free(p->broker.replica[i].http);
-    }
-    memset(p->broker.replica, 0, sizeof p->broker.replica);
-    p->broker.n_replicas = 0;
+    free_below(base, l, l->item);
+    memset(base + l->items, 0, (size_t)l->most * l->bytes);
+    *count_of(base, l->n) = 0;
+}
+
+void pipeline_clear_list(struct pipeline *p, const char *path)
+{
+    clear((char *)p, list_at(path));
+}
+
+void pipeline_clear_texts(struct pipeline *p)
+{
+    pipeline_clear_labels(p);
+    free_below((char *)p, lists, "");
 }
 
 void pipeline_clear_labels(struct pipeline *p)
@@ -66,48 +132,28 @@ void pipeline_clear_labels(struct pipeline *p)
     p->n_labels = 0;
 }
 
-void pipeline_clear_hosts(struct pipeline *p)
+/* The first n stay as they are. */
+static void keep_replicas(struct stage_config *s, int n)
 {
-    for (int i = 0; i < p->n_hosts; i++) {
-        free(p->host[i].name);
-        free(p->host[i].address);
-        free(p->host[i].ssh);
+    for (; s->n_replicas > n; s->n_replicas--) {
+        struct replica_config *r = &s->replica[s->n_replicas - 1];
+        free_below((char *)r, REPLICAS + 1, REPLICAS->item);
+        memset(r, 0, sizeof *r);
     }
-    memset(p->host, 0, sizeof p->host);
-    p->n_hosts = 0;
-}
-
-void pipeline_clear_variants(struct pipeline *p)
-{
-    for (int i = 0; i < PIPELINE_MAX_VARIANTS; i++) {
-        free(p->variant[i].name);
-        free(p->variant[i].file);
-        for (int k = 0; k < PIPELINE_MAX_SETS; k++)
-            free(p->variant[i].set[k]);
-    }
-    memset(p->variant, 0, sizeof p->variant);
-    p->n_variants = 0;
 }
 
 struct stage_config *pipeline_add_stage(struct pipeline *p)
 {
     struct stage_config *s = &p->stage[p->n_stages++];
-    s->threads = atoi(key_find("stages.#.threads")->initial);
-    s->max_batch = atoi(key_find("stages.#.batch")->initial);
+    begin_stage(s);
     return s;
 }
 
 struct replica_config *pipeline_add_replica(struct stage_config *s)
 {
     struct replica_config *r = &s->replica[s->n_replicas++];
-    r->cache = -1; /* until pipeline_place */
+    begin_replica(r);
     return r;
-}
-
-static bool below(const char *pattern, const char *item)
-{
-    size_t length = strlen(item);
-    return !strncmp(pattern, item, length) && (!pattern[length] || pattern[length] == '.');
 }
 
 static int no_such_item(struct key_source o, const char *list, int index, int n, int most, struct error *e)
@@ -117,65 +163,33 @@ static int no_such_item(struct key_source o, const char *list, int index, int n,
     return key_error(o, true, e, "there is no %s.%d: the next one is %s.%d", list, index, list, n);
 }
 
-/* The item `index` of a list: one that is there, or the next one, which is then there. */
-static int reach_item(int *n, const char *list, int index, int most, struct key_source o, struct error *e)
-{
-    if (index > *n || index >= most)
-        return no_such_item(o, list, index, *n, most, e);
-    *n += index == *n;
-    return FL_OK;
-}
-
 /* Makes the items of lists of mappings that the path leads through, where they are the next ones. */
 static int reach(struct pipeline *p, const char *pattern, const int *index, struct key_source o,
                  struct error *e)
 {
-    struct stage_config *s;
-    if (below(pattern, "exits.#")) {
+    char *base = (char *)p;
+    if (below(pattern, "exits.#"))
         p->exits_auto = false;
-        return reach_item(&p->n_exits, "exits", index[0], PIPELINE_MAX_EXITS, o, e);
+    for (const struct list *l = list_to(pattern, lists); l < LISTS_END; l = list_to(pattern, l + 1)) {
+        int *n = count_of(base, l->n), i = *index++;
+        if (i > *n || i >= l->most)
+            return no_such_item(o, l->name, i, *n, l->most, e);
+        base += l->items + (size_t)i * l->bytes;
+        if (i == *n && l->begin)
+            l->begin(base);
+        *n += i == *n;
     }
-    if (below(pattern, "hosts.#"))
-        return reach_item(&p->n_hosts, "hosts", index[0], PIPELINE_MAX_HOSTS, o, e);
-    if (below(pattern, "variants.#"))
-        return reach_item(&p->n_variants, "variants", index[0], PIPELINE_MAX_VARIANTS, o, e);
-    if (below(pattern, "broker.replicas.#"))
-        return reach_item(&p->broker.n_replicas, "broker.replicas", index[0], PIPELINE_MAX_BROKERS, o, e);
-    if (!below(pattern, "stages.#"))
-        return FL_OK;
-    if (index[0] > p->n_stages || index[0] >= PIPELINE_MAX_STAGES)
-        return no_such_item(o, "stages", index[0], p->n_stages, PIPELINE_MAX_STAGES, e);
-    if (index[0] == p->n_stages)
-        pipeline_add_stage(p);
-    if (!below(pattern, "stages.#.replicas.#"))
-        return FL_OK;
-    s = &p->stage[index[0]];
-    if (index[1] > s->n_replicas || index[1] >= PIPELINE_MAX_REPLICAS)
-        return no_such_item(o, "replicas", index[1], s->n_replicas, PIPELINE_MAX_REPLICAS, e);
-    if (index[1] == s->n_replicas)
-        pipeline_add_replica(s);
     return FL_OK;
 }
 
 /* The struct that holds the key, and how many of the path's indices lead there. */
 static void *holder(struct pipeline *p, const char *pattern, const int *index, int *used)
 {
-    *used = 2;
-    if (below(pattern, "stages.#.replicas.#"))
-        return &p->stage[index[0]].replica[index[1]];
-    *used = 1;
-    if (below(pattern, "stages.#"))
-        return &p->stage[index[0]];
-    if (below(pattern, "exits.#"))
-        return &p->exit[index[0]];
-    if (below(pattern, "hosts.#"))
-        return &p->host[index[0]];
-    if (below(pattern, "variants.#"))
-        return &p->variant[index[0]];
-    if (below(pattern, "broker.replicas.#"))
-        return &p->broker.replica[index[0]];
+    char *base = (char *)p;
     *used = 0;
-    return p;
+    for (const struct list *l = list_to(pattern, lists); l < LISTS_END; l = list_to(pattern, l + 1))
+        base += l->items + (size_t)index[(*used)++] * l->bytes;
+    return base;
 }
 
 static size_t item_bytes(enum key_type type)
@@ -196,27 +210,16 @@ const void *key_at(const struct pipeline *p, const struct key *k, const int *ind
 int key_items(const struct pipeline *p, const char *pattern, const int *index)
 {
     char item[YAML_MAX_PATH];
-    const struct key *k;
+    const struct list *l = list_at(pattern);
+    const struct key *k = NULL;
+    char *base;
     int used;
 
-    if (!strcmp(pattern, "stages"))
-        return p->n_stages;
-    if (!strcmp(pattern, "stages.#.replicas"))
-        return p->stage[index[0]].n_replicas;
-    if (!strcmp(pattern, "exits"))
-        return p->n_exits;
-    if (!strcmp(pattern, "hosts"))
-        return p->n_hosts;
-    if (!strcmp(pattern, "variants"))
-        return p->n_variants;
-    if (!strcmp(pattern, "broker.replicas"))
-        return p->broker.n_replicas;
     snprintf(item, sizeof item, "%s.#", pattern);
-    if (!(k = key_find(item)))
+    if (!l && !(k = key_find(item)))
         return -1;
-    return *(const int *)(const void *)((const char *)holder((struct pipeline *)(uintptr_t)p, pattern, index,
-                                                             &used) +
-                                        k->count_offset);
+    base = holder((struct pipeline *)(uintptr_t)p, pattern, index, &used);
+    return *count_of(base, l ? l->n : k->count_offset);
 }
 
 /* Where the value goes; NULL with *e set when it is an item that cannot be. */
@@ -476,19 +479,19 @@ static int set_shorthand(struct pipeline *p, const struct key *k, const int *ind
     if (k->type == KEY_EXITS) {
         if (choice(k->choices, text) < 0)
             return wrong(k, text, o, e);
-        pipeline_clear_exits(p);
+        pipeline_clear_list(p, "exits");
         p->exits_auto = !strcmp(text, "auto");
         return FL_OK;
     }
     if (!to_integer(k, text, &n))
         return wrong(k, text, o, e);
     if (k->type == KEY_BROKERS) {
-        pipeline_clear_brokers(p);
+        pipeline_clear_list(p, "broker.replicas");
         p->broker.n_replicas = (int)n;
         return FL_OK;
     }
     if (k->type == KEY_STAGES)
-        for (pipeline_clear_stages(p); n; n--)
+        for (pipeline_clear_list(p, "stages"); n; n--)
             pipeline_add_stage(p);
     else
         for (keep_replicas(&p->stage[index[0]], (int)n); p->stage[index[0]].n_replicas < n;)
@@ -559,32 +562,22 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
 {
     char item[YAML_MAX_PATH];
     const struct key *k;
+    const struct list *l = list_at(pattern);
     int used, rc = reach(p, pattern, index, o, e);
     char *base;
     if (rc)
         return rc;
-    if (!strcmp(pattern, "stages"))
-        pipeline_clear_stages(p);
-    else if (!strcmp(pattern, "stages.#.replicas"))
-        keep_replicas(&p->stage[index[0]], 0);
-    else if (!strcmp(pattern, "broker.replicas"))
-        pipeline_clear_brokers(p);
-    else if (!strcmp(pattern, "exits"))
-        pipeline_clear_exits(p);
+    base = holder(p, pattern, index, &used);
+    if (!strcmp(pattern, "exits"))
+        p->exits_auto = false;
+    if (l)
+        clear(base, l);
     else if (!strcmp(pattern, "labels"))
         pipeline_clear_labels(p);
-    else if (!strcmp(pattern, "hosts"))
-        pipeline_clear_hosts(p);
-    else if (!strcmp(pattern, "variants"))
-        pipeline_clear_variants(p);
     else if (snprintf(item, sizeof item, "%s.#", pattern) < (int)sizeof item && (k = key_find(item))) {
-        base = holder(p, pattern, index, &used);
-        if (k->type == KEY_ENDPOINT || k->type == KEY_HOST)
-            for (int i = 0; i < k->most; i++) {
-                free(((char **)(void *)(base + k->offset))[i]);
-                ((char **)(void *)(base + k->offset))[i] = NULL;
-            }
-        *(int *)(void *)(base + k->count_offset) = 0;
+        if (is_text(k))
+            free_texts(base, k);
+        *count_of(base, k->count_offset) = 0;
     }
     return FL_OK;
 }

@@ -32,7 +32,7 @@ int pipeline_set_apart(struct pipeline *p, char *state, struct error *e)
 {
     char *endpoint;
 
-    pipeline_clear_variants(p);
+    pipeline_clear_list(p, "variants");
     free(p->state);
     p->state = state;
     for (int i = 0; i < p->broker.n_replicas; i++) {
@@ -161,7 +161,7 @@ int variant_load(struct pipeline **out, const struct pipeline *front, const char
     free((void *)(uintptr_t)text.data);
     if (rc)
         return error_wrap(e, (enum fl_code)rc, "variant %s", name);
-    pipeline_clear_variants(*out);
+    pipeline_clear_list(*out, "variants");
     return FL_OK;
 }
 

@@ -53,10 +53,17 @@ void cache_free(struct cache *c)
         free(c->knn.label);
     else if (c->kind == CACHE_KMEANS && !c->borrowed)
         free(c->kmeans.count);
-    else if (c->kind == CACHE_LEARNED && !c->borrowed)
+    else if (c->kind == CACHE_LEARNED)
         predictor_release(&c->learned);
     projection_release(c->projection);
     free(c);
+}
+
+int cache_round(struct cache *c)
+{
+    if (c->kind != CACHE_LEARNED || !projection_may_round(&c->projection->map))
+        return FL_OK;
+    return projection_round(c->projection) == FL_OK ? predictor_round(&c->learned) : FL_NOMEM;
 }
 
 static const struct points *entries(const struct cache *c)
@@ -125,6 +132,7 @@ static void *renew(void *old, size_t bytes)
 int lookup_room_fit(struct lookup_room *room, const struct cache *c, int rows)
 {
     size_t near = (size_t)rows * (size_t)neighbours(c), classes = (size_t)c->classes;
+    size_t bytes = c->kind == CACHE_LEARNED ? predictor_room(&c->learned) : 0;
     int rc = nearest_fit(&room->nearest, rows, neighbours(c));
     if (rc != FL_OK)
         return rc;
@@ -136,7 +144,11 @@ int lookup_room_fit(struct lookup_room *room, const struct cache *c, int rows)
         room->scores = renew(room->scores, 2 * classes * sizeof *room->scores);
         room->classes = room->scores ? classes : 0;
     }
-    return near <= room->kept && classes <= room->classes ? FL_OK : FL_NOMEM;
+    if (bytes > room->n_bytes) {
+        room->bytes = renew(room->bytes, bytes);
+        room->n_bytes = room->bytes ? bytes : 0;
+    }
+    return near <= room->kept && classes <= room->classes && bytes <= room->n_bytes ? FL_OK : FL_NOMEM;
 }
 
 void lookup_room_release(struct lookup_room *room)
@@ -144,18 +156,19 @@ void lookup_room_release(struct lookup_room *room)
     nearest_release(&room->nearest);
     free(room->near);
     free(room->scores);
+    free(room->bytes);
 }
 
 static const struct cache_verdict no_verdict = {-1, 0, false};
 
 /* One verdict, of an embedding or its n nearest entries. */
-static void judge(const struct cache *c, const float *h, const struct neighbour *near, int n, float *scores,
-                  struct cache_verdict *out)
+static void judge(const struct cache *c, const float *h, const struct neighbour *near, int n,
+                  const struct lookup_room *room, struct cache_verdict *out)
 {
-    float fraction;
+    float fraction, *scores = room->scores;
     *out = no_verdict;
     if (c->kind == CACHE_LEARNED) {
-        predictor_scores(&c->learned, h, scores);
+        predictor_scores(&c->learned, h, scores, room->bytes);
         out->label = predictor_label(scores, c->classes, c->learned.against_all, &out->confidence);
     } else if (n == 0) {
         return;
@@ -178,7 +191,7 @@ void cache_judge(const struct cache *c, const float *h, int n, struct lookup_roo
         found = nearest_search(entries(c), h, n, k, &room->nearest, room->near);
     for (int i = 0; i < n; i++)
         judge(c, h + (size_t)i * (size_t)c->projection->nodes, room->near + (size_t)i * (size_t)k, found,
-              room->scores, &out[i]);
+              room, &out[i]);
 }
 
 struct cache_scratch {
@@ -222,7 +235,7 @@ static bool grow(float **buffer, size_t *have, size_t need, size_t rows)
     float *larger;
     if (need <= *have)
         return true;
-    larger = malloc(need * rows * sizeof **buffer);
+    larger = aligned_alloc(64, (need * rows * sizeof **buffer + 63) / 64 * 64);
     if (larger == NULL)
         return false;
     free(*buffer);

@@ -84,10 +84,10 @@ int cache_sealed(struct cache **out, const struct cache *c, float threshold,
                  const struct cache_levels *levels, uint64_t epoch);
 
 /* Online updates: a new cache (epoch + 1) with these (descriptor, label) pairs applied within budget_bytes (0
- * = no limit): knn adds points and, at the budget, replaces the oldest; kmeans moves the nearest centroid of
- * that label or splits off / replaces the least used one. Thresholds: a pair that the old cache would have
- * answered wrongly raises the threshold to that confidence (max-wrong stays true on what was seen). Ids
- * already applied are the caller's business. */
+ * = no limit): knn adds points and, at the budget, one of the class with most leaves (knn_leaves); kmeans
+ * moves the nearest centroid of that label or splits off / replaces the least used one. Thresholds: a pair
+ * that the old cache would have answered wrongly raises the threshold to that confidence (max-wrong stays
+ * true on what was seen). Ids already applied are the caller's business. */
 struct cache_pair {
     const float *descriptor;
     int32_t label;

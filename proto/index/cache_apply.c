@@ -15,6 +15,7 @@ struct applier {
     struct cache *next;
     const struct cache *old;
     int64_t capacity; /* entries at most */
+    int64_t *count;   /* knn: points of each class, once one has to leave */
     float *z, *h, *moved, *patches;
     struct lookup_room room;
 };
@@ -63,18 +64,6 @@ static int copy_kmeans(struct cache *to, const struct cache *from, int64_t room)
     return FL_OK;
 }
 
-static int copy_learned(struct cache *to, const struct cache *from)
-{
-    const struct predictor *p = &from->learned;
-    int rc = predictor_new(&to->learned, p->nodes, to->classes);
-    if (rc != FL_OK)
-        return rc;
-    to->learned.against_all = p->against_all;
-    memcpy(to->learned.weights, p->weights, (size_t)p->classes * (size_t)p->nodes * sizeof *p->weights);
-    memcpy(to->learned.bias, p->bias, (size_t)p->classes * sizeof *p->bias);
-    return FL_OK;
-}
-
 /* The old cache with room for n more entries, all its classes and those of the pairs, one epoch on. */
 static int begin(struct cache **out, const struct cache *old, int classes, int64_t room)
 {
@@ -88,7 +77,7 @@ static int begin(struct cache **out, const struct cache *old, int classes, int64
     c->tag = old->tag;
     c->threshold = old->threshold;
     if (c->kind == CACHE_LEARNED)
-        rc = copy_learned(c, old);
+        rc = predictor_copy(&c->learned, &old->learned);
     else
         rc = c->kind == CACHE_KNN ? copy_knn(c, old, room) : copy_kmeans(c, old, room);
     if (rc != FL_OK) {
@@ -99,20 +88,36 @@ static int begin(struct cache **out, const struct cache *old, int classes, int64
     return FL_OK;
 }
 
-/* --- knn: a ring of points --- */
+/* --- knn: points that come and leave --- */
 
-static void apply_knn(struct applier *a, int32_t label)
+static bool count_classes(struct applier *a)
+{
+    const struct knn *m = &a->next->knn;
+    if (a->count != NULL)
+        return true;
+    a->count = calloc((size_t)a->next->classes, sizeof *a->count);
+    for (int64_t i = 0; a->count != NULL && i < m->points.n; i++)
+        a->count[m->label[i]]++;
+    return a->count != NULL;
+}
+
+static int apply_knn(struct applier *a, int32_t label)
 {
     struct knn *m = &a->next->knn;
     int64_t at = m->points.n;
     if (at >= a->capacity) {
         if (at == 0)
-            return;
-        at = m->oldest % m->points.n;
+            return FL_OK;
+        if (!count_classes(a))
+            return FL_NOMEM;
+        at = knn_leaves(m->label, m->points.n, a->count, a->next->classes, label, m->oldest);
         m->oldest = (at + 1) % m->points.n;
+        a->count[m->label[at]]--;
+        a->count[label]++;
     }
     points_set(&m->points, at, a->h);
     m->label[at] = label;
+    return FL_OK;
 }
 
 /* --- kmeans: counts, and centroids for classes that have few points --- */
@@ -260,16 +265,17 @@ static void raise_threshold(struct applier *a, int32_t label)
         a->next->threshold = v.confidence;
 }
 
-static void apply_one(struct applier *a, const struct cache_pair *p)
+static int apply_one(struct applier *a, const struct cache_pair *p)
 {
     if (!usable(p) || !projection_standardise(a->old->projection, p->descriptor, a->z))
-        return;
+        return FL_OK;
     projection_apply(a->old->projection, a->z, 1, a->h, a->patches);
     raise_threshold(a, p->label);
     if (a->next->kind == CACHE_KNN)
-        apply_knn(a, p->label);
-    else if (a->next->kind == CACHE_KMEANS)
+        return apply_knn(a, p->label);
+    if (a->next->kind == CACHE_KMEANS)
         apply_kmeans(a, p->label);
+    return FL_OK;
 }
 
 /* How many entries may be there: what the budget allows, never fewer than are there when it has no limit. */
@@ -301,6 +307,7 @@ static void applier_close(struct applier *a)
     free(a->h);
     free(a->moved);
     free(a->patches);
+    free(a->count);
     lookup_room_release(&a->room);
 }
 
@@ -321,15 +328,14 @@ int cache_apply(struct cache **out, const struct cache *old, const struct cache_
         else if (old->kind == CACHE_KMEANS)
             trim_kmeans(&a.next->kmeans, a.capacity);
     }
+    for (int i = 0; i < n && rc == FL_OK; i++)
+        rc = apply_one(&a, &pairs[i]);
+    applier_close(&a);
     if (rc != FL_OK) {
-        applier_close(&a);
         cache_free(a.next);
         return error_set(e, rc, "no memory for epoch %llu of the cache of %s",
                          (unsigned long long)old->epoch + 1, old->exit);
     }
-    for (int i = 0; i < n; i++)
-        apply_one(&a, &pairs[i]);
-    applier_close(&a);
     *out = a.next;
     return FL_OK;
 }

@@ -39,6 +39,8 @@ int cache_kind_parse(const char *name, enum cache_kind *out); /* FL_USAGE */
 
 /* An empty cache of that kind around a projection (retained). */
 int cache_new(struct cache **out, enum cache_kind kind, struct projection *p, int classes);
+/* A learned cache of a map: its weights become bytes (int8.h), before it is shared. FL_NOMEM: free it. */
+int cache_round(struct cache *c);
 /* The points or centroids; NULL for a learned cache. */
 struct points *cache_points(struct cache *c);
 size_t cache_entry_bytes(const struct cache *c);
@@ -49,6 +51,8 @@ struct lookup_room {
     size_t kept, classes; /* the two below have grown to these */
     struct neighbour *near;
     float *scores;
+    size_t n_bytes;
+    void *bytes; /* of predictor_scores */
 };
 int lookup_room_fit(struct lookup_room *room, const struct cache *c, int rows); /* FL_NOMEM */
 void lookup_room_release(struct lookup_room *room);

@@ -20,14 +20,15 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packed caches are little-endian");
 
 #define PACK_MAGIC    "FLCACHE"
-#define PACK_VERSION  2u
-#define PACK_SECTIONS 8
+#define PACK_VERSION  3u
+#define PACK_BEFORE   2u /* without sections of bytes: read too */
+#define PACK_SECTIONS 12
 #define PACK_ALIGN    64u
 
 #define AGAINST_RUNNER_UP 1 /* what the confidence of a learned cache is; packs of before have 0 */
 
-enum pack_dtype { PACK_F32 = 1, PACK_F16, PACK_I32, PACK_U32 };
-static const uint64_t dtype_size[] = {0, 4, 2, 4, 4};
+enum pack_dtype { PACK_F32 = 1, PACK_F16, PACK_I32, PACK_U32, PACK_I8 };
+static const uint64_t dtype_size[] = {0, 4, 2, 4, 4, 1};
 
 struct pack_header {
     char magic[8];
@@ -87,14 +88,23 @@ static void add_levels(struct packer *p, const struct cache_levels *l)
         add(p, "levels", PACK_F32, l->n, 2, p->level);
 }
 
-static void add_all(struct packer *p, const struct cache *c)
+/* Panels as they lie in memory (int8.h), a row for each group, and the scales. */
+static void add_bytes(struct packer *p, const char *name, const char *scale, const struct int8_rows *w)
 {
-    const struct projection *j = c->projection;
+    add(p, name, PACK_I8, w->groups, (int64_t)(int8_bytes(w) / (size_t)w->groups), w->panel);
+    add(p, scale, PACK_F32, 1, (int64_t)w->groups * w->rows, w->scale);
+}
+
+static void add_projection(struct packer *p, const struct projection *j)
+{
     int features = projection_features(j), width = j->map.width;
     add(p, "mean", PACK_F32, 1, features, j->mean);
     add(p, "scale", PACK_F32, 1, features, j->scale);
     add(p, "bias", PACK_F32, 1, (int64_t)projection_biases(j), j->bias);
-    if (j->map.side > 0) {
+    if (j->rounded) {
+        add_bytes(p, "first8", "first_scale", &j->first);
+        add_bytes(p, "second8", "second_scale", &j->second);
+    } else if (j->map.side > 0) {
         int64_t first = MAP_TAPS * (int64_t)j->map.channels;
         add(p, "weights", PACK_F16, width, first, j->weights);
         add(p, "weights2", PACK_F16, width, MAP_TAPS * (int64_t)map_group(&j->map).width,
@@ -102,11 +112,20 @@ static void add_all(struct packer *p, const struct cache *c)
     } else {
         add(p, "weights", PACK_F16, j->nodes, j->dim, j->weights);
     }
+}
+
+static void add_all(struct packer *p, const struct cache *c)
+{
+    const struct projection *j = c->projection;
+    add_projection(p, j);
     if (c->kind == CACHE_KNN) {
         add(p, "points", PACK_F16, c->knn.points.n, j->nodes, c->knn.points.data);
         add(p, "label", PACK_I32, 1, c->knn.points.n, c->knn.label);
     } else if (c->kind == CACHE_LEARNED) {
-        add(p, "head", PACK_F32, c->classes, j->nodes, c->learned.weights);
+        if (c->learned.rounded)
+            add_bytes(p, "head8", "head_scale", &c->learned.bytes);
+        else
+            add(p, "head", PACK_F32, c->classes, j->nodes, c->learned.weights);
         add(p, "head_bias", PACK_F32, 1, c->classes, c->learned.bias);
     } else {
         add(p, "points", PACK_F16, c->kmeans.points.n, j->nodes, c->kmeans.points.data);
@@ -208,7 +227,7 @@ static int check_header(const struct pack_header *h, const uint8_t *data, size_t
 {
     if (memcmp(h->magic, PACK_MAGIC, sizeof h->magic) != 0)
         return error_set(e, FL_CORRUPT, "this is no packed cache (wrong magic)");
-    if (h->version != PACK_VERSION)
+    if (h->version != PACK_VERSION && h->version != PACK_BEFORE)
         return error_set(e, FL_UNSUPPORTED,
                          "the cache has format version %u, this build reads %u: build it again", h->version,
                          PACK_VERSION);
@@ -246,6 +265,8 @@ struct unpacker {
 
 static void *array_new(enum pack_dtype dtype, uint64_t n)
 {
+    if (dtype == PACK_I8) /* whole vectors of it are read */
+        return aligned_alloc(PACK_ALIGN, align(n + 1));
     return dtype == PACK_F16 ? (void *)half_alloc(n) : malloc(n * dtype_size[dtype] + 1);
 }
 
@@ -257,6 +278,13 @@ static bool find(const struct unpacker *u, const char *name, struct pack_section
             return true;
     }
     return false;
+}
+
+/* The number of rows of a section; 0: it is not there. */
+static uint64_t rows_of(const struct unpacker *u, const char *name)
+{
+    struct pack_section s;
+    return find(u, name, &s) ? s.rows : 0;
 }
 
 /* A section of exactly this type and shape, as an array of the cache's own or where it lies; NULL: u->rc says
@@ -281,6 +309,34 @@ static void *take(struct unpacker *u, const char *name, enum pack_dtype dtype, i
         u->rc = error_set(u->e, FL_CORRUPT, "the cache of %s lacks a well-formed section '%s'",
                           u->header->exit, name);
     return NULL;
+}
+
+/* Panels and scales of `groups` groups of rows, and sums of their own. */
+static void take_bytes(struct unpacker *u, const char *name, const char *scale, struct int8_rows *w,
+                       int groups, int rows, int cols)
+{
+    struct int8_rows shape = {.groups = groups, .rows = rows, .cols = cols, .borrowed = u->in_place};
+    *w = shape;
+    if (!u->rc && cols > INT8_MAX_COLS)
+        u->rc = error_set(u->e, FL_CORRUPT, "the cache of %s has rows of %d bytes", u->header->exit, cols);
+    w->panel = take(u, name, PACK_I8, groups, (int64_t)(int8_bytes(&shape) / (size_t)groups));
+    w->scale = take(u, scale, PACK_F32, 1, (int64_t)groups * rows);
+    if (u->rc)
+        return;
+    if (!floats_finite(w->scale, (int64_t)groups * rows))
+        u->rc =
+            error_set(u->e, FL_CORRUPT, "the cache of %s has a scale that is not finite", u->header->exit);
+    else if (int8_measure(w) != FL_OK)
+        u->rc = error_set(u->e, FL_NOMEM, "no memory for the cache of %s", u->header->exit);
+}
+
+static void take_rounded(struct unpacker *u, struct projection *p)
+{
+    const struct map *m = &p->map;
+    int width = map_group(m).width;
+    p->rounded = true;
+    take_bytes(u, "first8", "first_scale", &p->first, 1, m->width, MAP_TAPS * m->channels);
+    take_bytes(u, "second8", "second_scale", &p->second, m->width / width, width, MAP_TAPS * width);
 }
 
 /* The weights of a map are one array: in place where its second section lies right behind the first one. */
@@ -314,24 +370,30 @@ static int take_projection(struct unpacker *u, struct projection *p)
     p->mean = take(u, "mean", PACK_F32, 1, features);
     p->scale = take(u, "scale", PACK_F32, 1, features);
     p->bias = take(u, "bias", PACK_F32, 1, biases);
-    if (p->map.side > 0)
+    if (p->map.side > 0 && rows_of(u, "first8") > 0)
+        take_rounded(u, p);
+    else if (p->map.side > 0)
         take_map_weights(u, p);
     else
         p->weights = take(u, "weights", PACK_F16, p->nodes, p->dim);
     if (u->rc)
         return u->rc;
     if (!floats_finite(p->mean, features) || !floats_finite(p->scale, features) ||
-        !floats_finite(p->bias, biases) || !half_all_finite(p->weights, projection_weights(p)))
+        !floats_finite(p->bias, biases) ||
+        (!p->rounded && !half_all_finite(p->weights, projection_weights(p))))
         return error_set(u->e, FL_CORRUPT, "the projection of %s has numbers that are not finite",
                          u->header->exit);
     return FL_OK;
 }
 
-/* How many groups the second convolution has: its section says how many channels each output looks at. */
+/* How many groups the second convolution has: its section has a row for each, or says how many channels each
+ * output looks at. */
 static int groups_of(const struct unpacker *u, int width)
 {
     struct pack_section s;
-    uint64_t of_one;
+    uint64_t of_one, rows = rows_of(u, "second8");
+    if (rows > 0)
+        return rows <= (uint64_t)width && (uint64_t)width % rows == 0 ? (int)rows : 1;
     if (!find(u, "weights2", &s) || s.cols % MAP_TAPS != 0)
         return 1;
     of_one = s.cols / MAP_TAPS;
@@ -345,12 +407,13 @@ static struct map map_of(const struct unpacker *u)
     const struct pack_header *h = u->header;
     struct map m = {h->side, h->side > 0 ? h->dim / h->side / h->side : 0, 1, 1};
     int last = map_valid(&m) ? map_last(&m) : 0;
+    uint64_t most = rows_of(u, "first8") > 0 ? u->size : u->size / 2;
     if (last < 1 || h->nodes % (last * last) != 0)
         return none;
     m.width = h->nodes / (last * last);
     m.groups = groups_of(u, m.width);
     if (!map_valid(&m) || m.side * m.side * m.channels != h->dim ||
-        MAP_TAPS * ((uint64_t)m.channels + (uint64_t)map_group(&m).width) * (uint64_t)m.width > u->size / 2)
+        MAP_TAPS * ((uint64_t)m.channels + (uint64_t)map_group(&m).width) * (uint64_t)m.width > most)
         return none;
     return m;
 }
@@ -396,11 +459,17 @@ static int take_learned(struct unpacker *u, struct cache *c)
     p->nodes = h->nodes;
     p->classes = h->classes;
     p->against_all = h->k != AGAINST_RUNNER_UP;
-    p->weights = take(u, "head", PACK_F32, h->classes, h->nodes);
+    p->borrowed = u->in_place;
+    p->rounded = rows_of(u, "head8") > 0;
+    if (p->rounded)
+        take_bytes(u, "head8", "head_scale", &p->bytes, 1, h->classes, h->nodes);
+    else
+        p->weights = take(u, "head", PACK_F32, h->classes, h->nodes);
     p->bias = take(u, "head_bias", PACK_F32, 1, h->classes);
     if (u->rc)
         return u->rc;
-    if (!floats_finite(p->weights, (int64_t)h->classes * h->nodes) || !floats_finite(p->bias, h->classes))
+    if ((!p->rounded && !floats_finite(p->weights, (int64_t)h->classes * h->nodes)) ||
+        !floats_finite(p->bias, h->classes))
         return error_set(u->e, FL_CORRUPT, "the predictor of %s has numbers that are not finite", h->exit);
     return FL_OK;
 }
@@ -420,18 +489,6 @@ static int take_points(struct unpacker *u, struct cache *c)
     p->n = p->capacity = n;
     points_measure(p);
     return FL_OK;
-}
-
-/* The number of rows of a section; 0: it is not there. */
-static uint64_t rows_of(const struct unpacker *u, const char *name)
-{
-    for (uint32_t i = 0; i < u->header->n_sections; i++) {
-        struct pack_section s;
-        memcpy(&s, u->data + sizeof *u->header + i * sizeof s, sizeof s);
-        if (strncmp(s.name, name, sizeof s.name) == 0)
-            return s.rows;
-    }
-    return 0;
 }
 
 static int take_levels(struct unpacker *u, struct cache_levels *l)
@@ -501,7 +558,7 @@ static int open_pack(struct cache **out, const void *data, size_t size, const ui
     /* The arrays lie in `size` bytes: sizes that could not are refused before memory is taken for them. */
     if ((uint64_t)h.entries * (uint64_t)h.nodes > size / 2 ||
         (kind == CACHE_KMEANS && (uint64_t)h.entries * (uint64_t)h.classes > size / 4) ||
-        (kind == CACHE_LEARNED && (uint64_t)h.nodes * (uint64_t)h.classes > size / 4))
+        (kind == CACHE_LEARNED && (uint64_t)h.nodes * (uint64_t)h.classes > size))
         return error_set(e, FL_CORRUPT, "the cache of %s is shorter than its sizes say", h.exit);
     rc = new_projection(&p, &u);
     if (rc != FL_OK)

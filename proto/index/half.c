@@ -1,7 +1,6 @@
 /* half.c - half precision storage, float32 arithmetic; the loops of half_template.h for AVX2 and AVX-512 */
 #include "half.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -22,6 +22,20 @@ int32_t knn_confidence(const struct neighbour *near, int n, int k, const int32_t
     return best;
 }
 
+int64_t knn_leaves(const int32_t *points, int64_t n, const int64_t *count, int classes, int32_t label,
+                   int64_t from)
+{
+    int32_t crowded = label;
+    int64_t at = from % n;
+    for (int32_t c = 0; c < classes; c++) {
+        if (count[c] > count[crowded])
+            crowded = c;
+    }
+    while (points[at] != crowded)
+        at = (at + 1) % n;
+    return at;
+}
+
 int32_t kmeans_majority(const struct kmeans *m, int64_t j, float *fraction)
 {
     const uint32_t *count = m->count + j * m->classes;

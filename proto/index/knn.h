@@ -10,7 +10,7 @@
 struct knn {
     struct points points;
     int32_t *label; /* [points.n] */
-    int64_t oldest; /* the next to be replaced when there is no room for another */
+    int64_t oldest; /* from there on one is replaced when there is no room for another */
     int k;
 };
 
@@ -19,6 +19,13 @@ struct knn {
  * class with the largest C_i (ties: the lower). */
 int32_t knn_confidence(const struct neighbour *near, int n, int k, const int32_t *label, int classes,
                        float *scores, float *confidence);
+
+/* Which of n points leaves for one of class `label`, count[c] of them being of class c: one of the class that
+ * has most (ties: of `label` where it is among them, else of the lowest), the first from `from` on, around
+ * the end. So classes become balanced, and what stays of a class is a fair sample of its recent points. n >
+ * 0. */
+int64_t knn_leaves(const int32_t *points, int64_t n, const int64_t *count, int classes, int32_t label,
+                   int64_t from);
 
 struct kmeans {
     struct points points; /* the centroids */

@@ -41,19 +41,30 @@ int64_t map_multiply_adds(const struct map *m)
     return (first + second) * MAP_TAPS * m->width;
 }
 
-void map_first_patches(const struct map *m, const float *in, float *patches)
+/* Cells of `cell` bytes, `fill` beyond the edge; patches begin `apart` bytes apart. */
+static void first_patches(const struct map *m, const char *in, size_t cell, int fill, char *out, size_t apart)
 {
-    size_t cell = (size_t)m->channels;
     int step = stride(m), middle = map_middle(m);
-    for (int place = 0; place < middle * middle; place++) {
-        for (int tap = 0; tap < MAP_TAPS; tap++, patches += cell) {
+    for (int place = 0; place < middle * middle; place++, out += apart) {
+        for (int tap = 0; tap < MAP_TAPS; tap++) {
             int y = place / middle * step + tap / 3 - 1, x = place % middle * step + tap % 3 - 1;
             if (y < 0 || y >= m->side || x < 0 || x >= m->side)
-                memset(patches, 0, cell * sizeof *patches);
+                memset(out + (size_t)tap * cell, fill, cell);
             else
-                memcpy(patches, in + (size_t)(y * m->side + x) * cell, cell * sizeof *patches);
+                memcpy(out + (size_t)tap * cell, in + (size_t)(y * m->side + x) * cell, cell);
         }
     }
+}
+
+void map_first_patches(const struct map *m, const float *in, float *patches)
+{
+    size_t cell = (size_t)m->channels * sizeof *in;
+    first_patches(m, (const char *)in, cell, 0, (char *)patches, MAP_TAPS * cell);
+}
+
+void map_first_bytes(const struct map *m, const uint8_t *in, uint8_t zero, uint8_t *patches, size_t apart)
+{
+    first_patches(m, (const char *)in, (size_t)m->channels, zero, (char *)patches, apart);
 }
 
 /* The cell of the middle map that tap `tap` of place `place` looks at. */
@@ -63,14 +74,24 @@ static size_t second_cell(const struct map *m, int place, int tap)
     return (size_t)((place / last + tap / 3) * map_middle(m) + place % last + tap % 3);
 }
 
+static void second_patches(const struct map *m, const char *in, size_t cell, char *out, size_t apart)
+{
+    int places = map_last(m) * map_last(m);
+    for (int place = 0; place < places; place++, out += apart) {
+        for (int tap = 0; tap < MAP_TAPS; tap++)
+            memcpy(out + (size_t)tap * cell, in + second_cell(m, place, tap) * cell, cell);
+    }
+}
+
 void map_second_patches(const struct map *m, const float *in, float *patches)
 {
-    size_t cell = (size_t)m->width;
-    int places = map_last(m) * map_last(m);
-    for (int place = 0; place < places; place++) {
-        for (int tap = 0; tap < MAP_TAPS; tap++, patches += cell)
-            memcpy(patches, in + second_cell(m, place, tap) * cell, cell * sizeof *patches);
-    }
+    size_t cell = (size_t)m->width * sizeof *in;
+    second_patches(m, (const char *)in, cell, (char *)patches, MAP_TAPS * cell);
+}
+
+void map_second_bytes(const struct map *m, const uint8_t *in, uint8_t *patches, size_t apart)
+{
+    second_patches(m, (const char *)in, (size_t)m->width, (char *)patches, apart);
 }
 
 void map_sum_second_patches(const struct map *m, const float *patches, float *out)

@@ -38,6 +38,9 @@ int64_t map_multiply_adds(const struct map *m);
  * Second: of a map without groups. */
 void map_first_patches(const struct map *m, const float *in, float *patches);
 void map_second_patches(const struct map *m, const float *in, float *patches);
+/* The same of maps of bytes: `zero` beyond the edge; patches begin `stride` bytes apart. */
+void map_first_bytes(const struct map *m, const uint8_t *in, uint8_t zero, uint8_t *patches, size_t stride);
+void map_second_bytes(const struct map *m, const uint8_t *in, uint8_t *patches, size_t stride);
 /* The other way: adds each patch of the second convolution to the cells that it was taken from. `out` is
  * cleared first. */
 void map_sum_second_patches(const struct map *m, const float *patches, float *out);

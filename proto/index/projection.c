@@ -86,13 +86,74 @@ void projection_release(struct projection *p)
     }
     if (!p->weights_borrowed)
         free(p->weights);
+    int8_release(&p->first);
+    int8_release(&p->second);
     free(p);
 }
 
 size_t projection_bytes(const struct projection *p)
 {
+    size_t weights = p->rounded ? int8_all_bytes(&p->first) + int8_all_bytes(&p->second)
+                                : projection_weights(p) * sizeof(uint16_t);
     return (size_t)projection_features(p) * 2 * sizeof(float) + projection_biases(p) * sizeof(float) +
-           projection_weights(p) * sizeof(uint16_t);
+           weights;
+}
+
+void projection_row(const struct projection *p, bool second, int r, float *out)
+{
+    size_t inputs = MAP_TAPS * (size_t)(second ? map_group(&p->map).width : p->map.channels);
+    size_t before = second ? MAP_TAPS * (size_t)(p->map.channels * p->map.width) : 0;
+    if (p->rounded)
+        int8_get(second ? &p->second : &p->first, r, out);
+    else
+        half_decode(p->weights + before + (size_t)r * inputs, out, inputs);
+}
+
+static void round_rows(struct int8_rows *to, const struct projection *p, bool second, float *row)
+{
+    for (int r = 0; r < to->groups * to->rows; r++) {
+        projection_row(p, second, r, row);
+        int8_set(to, r, row);
+    }
+}
+
+static int longest_row(const struct map *m)
+{
+    int width = map_group(m).width;
+    return MAP_TAPS * (m->channels > width ? m->channels : width);
+}
+
+bool projection_may_round(const struct map *m)
+{
+    return m->side > 0 && longest_row(m) <= INT8_MAX_COLS && map_nodes(m) <= INT8_MAX_COLS;
+}
+
+int projection_round(struct projection *p)
+{
+    const struct map *m = &p->map;
+    int width = map_group(m).width, rc;
+    struct int8_rows first = {0}, second = {0};
+    float *row;
+    if (!projection_may_round(m) || p->rounded)
+        return FL_OK;
+    row = malloc((size_t)longest_row(m) * sizeof *row);
+    rc = row ? int8_new(&first, 1, m->width, MAP_TAPS * m->channels) : FL_NOMEM;
+    if (rc == FL_OK)
+        rc = int8_new(&second, m->width / width, width, MAP_TAPS * width);
+    if (rc == FL_OK) {
+        round_rows(&first, p, false, row);
+        round_rows(&second, p, true, row);
+        if (!p->weights_borrowed)
+            free(p->weights);
+        p->weights = NULL;
+        p->first = first;
+        p->second = second;
+        p->rounded = true;
+    } else {
+        int8_release(&first);
+    }
+    free(row);
+    return rc;
 }
 
 bool projection_standardise(const struct projection *p, const float *x, float *z)
@@ -132,9 +193,36 @@ static size_t patch_floats(const struct map *m)
     return MAP_TAPS * (first > second ? first : second);
 }
 
+/* What a look-up with a rounded map works in, all of it at multiples of 64 from the beginning. */
+struct byte_room {
+    size_t cells, patches, sums, middle, all; /* where each begins, in bytes */
+};
+
+static size_t behind(size_t at, size_t bytes)
+{
+    return (at + bytes + 63) / 64 * 64;
+}
+
+static struct byte_room byte_room(const struct projection *p)
+{
+    const struct map *m = &p->map;
+    size_t cells = (size_t)(map_middle(m) * map_middle(m)), wide = (size_t)int8_padded(p->first.rows);
+    size_t first = cells * (size_t)int8_stride(p->first.cols),
+           second = cells * (size_t)int8_stride(p->second.cols);
+    size_t made = cells * (size_t)m->width, in = (size_t)p->dim > made ? (size_t)p->dim : made;
+    struct byte_room r = {0};
+    r.patches = behind(0, in);
+    r.sums = behind(r.patches, first > second ? first : second);
+    r.middle = behind(r.sums, cells * wide * sizeof(int32_t));
+    r.all = behind(r.middle, made * sizeof(float));
+    return r;
+}
+
 size_t projection_room(const struct projection *p)
 {
     size_t middle = (size_t)(map_middle(&p->map) * map_middle(&p->map)) * (size_t)p->map.width;
+    if (p->rounded)
+        return byte_room(p).all / sizeof(float);
     return p->map.side > 0 ? patch_floats(&p->map) + middle : 0;
 }
 
@@ -164,11 +252,68 @@ static void apply_map(const struct projection *p, const float *z, float *h, floa
     }
 }
 
+static void relu(float *h, int n)
+{
+    for (int i = 0; i < n; i++)
+        h[i] = h[i] > 0 ? h[i] : 0;
+}
+
+/* All groups look at the same patches; what each makes lies together. */
+static void convolve_first(const struct projection *p, const float *z, char *room, const struct byte_room *at)
+{
+    const struct map *m = &p->map;
+    int places = map_middle(m) * map_middle(m), width = map_group(m).width;
+    uint8_t *cells = (uint8_t *)room, *patches = (uint8_t *)room + at->patches;
+    int32_t *sums = (int32_t *)(void *)(room + at->sums);
+    float *middle = (float *)(void *)(room + at->middle), scale = int8_round_signed(z, p->dim, cells);
+    map_first_bytes(m, cells, INT8_ZERO, patches, (size_t)int8_stride(p->first.cols));
+    int8_product(&p->first, patches, places, sums);
+    for (int i = 0; i < places; i++, sums += int8_padded(m->width)) {
+        for (int from = 0; from < m->width; from += width)
+            int8_floats(&p->first, from, width, sums + from, scale, true, p->bias + from,
+                        middle + from * places + i * width);
+    }
+    relu(middle, places * m->width);
+}
+
+static void convolve_second(const struct projection *p, int group, char *room, const struct byte_room *at,
+                            float *h)
+{
+    const struct int8_rows w = int8_group(&p->second, group);
+    const struct map m = map_group(&p->map);
+    int cells = map_middle(&m) * map_middle(&m) * m.width, places = map_last(&m) * map_last(&m);
+    uint8_t *bytes = (uint8_t *)room, *patches = (uint8_t *)room + at->patches;
+    int32_t *sums = (int32_t *)(void *)(room + at->sums);
+    const float *middle = (const float *)(const void *)(room + at->middle) + group * cells,
+                *bias = p->bias + p->map.width + group * m.width;
+    float scale = int8_round_positive(middle, cells, bytes);
+    map_second_bytes(&m, bytes, patches, (size_t)int8_stride(w.cols));
+    int8_product(&w, patches, places, sums);
+    for (int i = 0; i < places; i++)
+        int8_floats(&w, 0, m.width, sums + i * int8_padded(m.width), scale, false, bias, h + i * m.width);
+    relu(h, places * m.width);
+}
+
+static void apply_bytes(const struct projection *p, const float *z, float *h, char *room)
+{
+    const struct byte_room at = byte_room(p);
+    memset(room + at.patches, 0, at.sums - at.patches); /* what is beyond the columns of a patch */
+    convolve_first(p, z, room, &at);
+    for (int i = 0; i < p->second.groups; i++)
+        convolve_second(p, i, room, &at, h + (size_t)i * (size_t)(p->nodes / p->second.groups));
+}
+
 void projection_apply(const struct projection *p, const float *z, int n, float *h, float *room)
 {
     if (p->map.side > 0) {
-        for (int i = 0; i < n; i++)
-            apply_map(p, z + (size_t)i * (size_t)p->dim, h + (size_t)i * (size_t)p->nodes, room);
+        for (int i = 0; i < n; i++) {
+            const float *from = z + (size_t)i * (size_t)p->dim;
+            float *to = h + (size_t)i * (size_t)p->nodes;
+            if (p->rounded)
+                apply_bytes(p, from, to, (char *)room);
+            else
+                apply_map(p, from, to, room);
+        }
         return;
     }
     half_product(p->weights, p->nodes, p->dim, z, n, h);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "int8.h"
 #include "map.h"
 
 #define PROJECTION_MAX_DIM   (1 << 24)
@@ -28,6 +29,9 @@ struct projection {
     uint16_t *weights;   /* halves; dense: [nodes][dim]; map: [width][9][channels], then [width][9][width of a
                           group] */
     bool borrowed, weights_borrowed; /* the arrays, the weights are someone else's (cache_map) */
+    /* Of a rounded map, instead of weights: of all groups together, and of each. */
+    bool rounded;
+    struct int8_rows first, second; /* width x 9 channels; groups of (their width x 9 times that) */
 };
 
 /* Without arrays: the caller fills them in. */
@@ -36,6 +40,13 @@ int projection_new(struct projection **out, int dim, int nodes);
 int projection_new_map(struct projection **out, const struct map *map);
 struct projection *projection_retain(struct projection *p); /* returns p */
 void projection_release(struct projection *p);              /* NULL is fine */
+/* Weights of a map become bytes (int8.h), before the projection is shared: all that follows, thresholds too,
+ * is to be computed with these. What is no map stays as it is, and so does one whose sums int32 would not
+ * hold. FL_NOMEM: likewise. */
+int projection_round(struct projection *p);
+bool projection_may_round(const struct map *m);
+/* Row r of the first or second convolution as floats, whatever it is stored as. */
+void projection_row(const struct projection *p, bool second, int r, float *out);
 size_t projection_bytes(const struct projection *p);
 int projection_features(const struct projection *p); /* dense: dim; map: channels */
 size_t projection_biases(const struct projection *p);

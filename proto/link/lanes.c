@@ -161,7 +161,7 @@ static void take_offer(struct lane_door *d, int n, const int fds[2])
 /* Something came over the unix socket of a lane, or its end. */
 static void lane_heard(struct lanes *l, struct lane *a)
 {
-    struct greeting g;
+    struct greeting g = {.magic = 0};
     int fds[2] = {-1, -1}, n = greeting_receive(a->fd, &g, fds);
     bool ok;
     if (!n)

@@ -93,7 +93,7 @@ static int receive_allowed(struct link *l, struct peer *from, struct message *m,
 int link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e)
 {
     bool first = ++l->turn % SOCKET_FIRST == 0;
-    struct peer unused;
+    struct peer unused = {.guest = 0};
     int rc;
     from = from ? from : &unused;
     from->guest = 0;

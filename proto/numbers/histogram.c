@@ -38,11 +38,6 @@ uint64_t histogram_upper_ns(unsigned bucket)
     return (uint64_t)(bucket - (shift << HISTOGRAM_SUB_BITS) + 1) << shift;
 }
 
-void histogram_reset(struct histogram *h)
-{
-    memset(h, 0, sizeof *h);
-}
-
 void histogram_record(struct histogram *h, uint64_t ns)
 {
     if (!h->count || ns < h->min_ns)

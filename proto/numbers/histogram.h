@@ -20,7 +20,6 @@ struct histogram {
     uint64_t bucket[HISTOGRAM_BUCKETS];
 };
 
-void histogram_reset(struct histogram *h);
 void histogram_record(struct histogram *h, uint64_t ns);
 /* Adds all of `from` to `to`. */
 void histogram_merge(struct histogram *to, const struct histogram *from);

@@ -3,7 +3,6 @@
  * The walk counts scans, since a progressive file of a few kB can ask for hours, looks whether the file has
  * its end, which the decoder would make up, and finds the orientation that a camera noted.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

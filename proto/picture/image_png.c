@@ -4,7 +4,6 @@
  * trained on the stored numbers. So it is shown only the chunks that hold pixels; without the others it
  * converts nothing, and 16 bits become 8 by v / 257, rounded. Alpha is left out, not laid on a ground.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -361,6 +361,7 @@ struct heartbeat {
      * (of a cache service); in the echo to a stage: those of that stage's cache service */
     uint32_t learns;
     uint32_t others, brokers; /* stage only: requests here that other brokers sent; brokers that it hears */
+    bool ready;               /* stage only, as in its hello: that may have been lost */
     uint32_t audit_ppm; /* learner only: the share of requests that it wants audited; 0: as configured */
     struct learning learning; /* cache service only */
     struct epoch_told told;   /* learner only */
@@ -379,7 +380,8 @@ struct outcome {
     uint64_t request;
     int32_t label;    /* of the full answer; -1: nothing was learned */
     int32_t hit_exit; /* -1 */
-    bool audit;       /* it was drawn as an audit and saw all exits: a fair sample of the traffic */
+    bool audit; /* it was drawn as an audit and saw all exits: a fair sample of the traffic. With label -1 it
+                   is lost: an exit answered it, and what is right will not be known */
     /* An audit that an exit answered was repeated in the background as `request`; this is the first one's id.
      * 0: it is itself. */
     uint64_t original;
@@ -510,8 +512,6 @@ struct status_reply {
     bool draining;
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates, in_flight,
         started_ns, now_ns;
-    int n_processes;
-    struct process_status process[STATUS_MAX_PROCESSES];
     int n_exits;
     struct exit_status exit[PIPELINE_MAX_EXITS];
     uint64_t known;          /* of those answered: as an earlier request with the same input was */
@@ -539,6 +539,8 @@ struct status_reply {
         bool wanted; /* in memory, as far as budget.memory_mb goes */
     } variant[MESSAGE_MAX_RELAYS];
     double loss, loss_budget, level;
+    int n_processes;
+    struct process_status process[STATUS_MAX_PROCESSES]; /* large: in use up to n_processes */
 };
 
 /* A part of where the time of answers goes (proto/README.md); all but the first are of one stage. */

@@ -37,7 +37,7 @@
     X(incarnation) X(worker_ns) X(broker_ns) X(jobs) X(lookups) X(hits) X(batches) X(dropped) \
     X(resident_bytes) X(epoch) X(queued) X(redis_up) X(cache_open) X(clock_error_ns) X(caches) X(exits) \
     X(exits_told) X(taken) X(batch) X(busy) X(waiting) X(idle) X(learns) X(audit_ppm) \
-    X(others) X(brokers)
+    X(others) X(brokers) X(ready)
 #define EPOCH_FIELDS(X) \
     X(state) X(teaching) X(frozen) X(serial) X(age_ms) X(candidate) X(judged) X(needed) X(audits) X(differ) \
     X(lost) X(won) X(lower) X(upper) X(alarm) X(lag_ms) X(kept)

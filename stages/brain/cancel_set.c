@@ -9,12 +9,14 @@ static unsigned set_of(uint64_t id)
 bool cancel_set_has(const struct cancel_set *s, uint64_t id)
 {
     const uint64_t *way = s->id[set_of(id)];
-    return way[0] == id || way[1] == id || way[2] == id || way[3] == id;
+    return s->used && (way[0] == id || way[1] == id || way[2] == id || way[3] == id);
 }
 
 void cancel_set_add(struct cancel_set *s, uint64_t id)
 {
     unsigned set = set_of(id);
+    if (!s->used)
+        *s = (struct cancel_set){.used = true};
     if (cancel_set_has(s, id))
         return;
     s->id[set][s->oldest[set]] = id;

@@ -13,8 +13,9 @@
 #define CANCEL_WAYS 4
 
 struct cancel_set {
-    uint64_t id[CANCEL_SETS][CANCEL_WAYS];
+    bool used; /* false: it is empty, and what follows is not cleared yet */
     uint8_t oldest[CANCEL_SETS];
+    uint64_t id[CANCEL_SETS][CANCEL_WAYS];
 };
 
 void cancel_set_add(struct cancel_set *s, uint64_t id);

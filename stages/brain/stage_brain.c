@@ -1,12 +1,10 @@
 /* stage_brain.c - jobs become batches, batches run segment by segment, what comes out is handed on */
 #include "stage_brain.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/mishap.h"
 #include "batch_limit.h"
 #include "cancel_set.h"
@@ -45,8 +43,6 @@ struct stage_brain {
     struct stage_post post;
     struct batch_limit limit;
     struct stage_load load;
-    struct cancel_set cancelled;
-    struct hit_log hits;
     enum phase phase;
     bool shadow; /* the batch in hand is one */
     int segment;
@@ -56,7 +52,11 @@ struct stage_brain {
     uint64_t due_ns;    /* when to call tick again */
     int asked;          /* to end, how often */
     struct mishap garbage;
-    struct message out; /* scratch */
+
+    /* large, and not cleared as a whole */
+    struct cancel_set cancelled;
+    struct hit_log hits;
+    struct message out, hit; /* scratch */
 };
 
 /* How long a request may take through all stages; 0: this stage's batches are not made smaller for it. */
@@ -72,9 +72,10 @@ int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const
                     const struct stage_engine *engine)
 {
     const struct pipeline *p = s->pipeline;
-    struct stage_brain *b = calloc(1, sizeof *b);
+    struct stage_brain *b = memory_cleared(sizeof *b, offsetof(struct stage_brain, cancelled.oldest));
     if (!b)
         return FL_NOMEM;
+    b->hits.n = 0;
     b->setup = *s;
     b->io = *io;
     b->engine = *engine;
@@ -90,7 +91,7 @@ int stage_brain_new(struct stage_brain **out, const struct stage_setup *s, const
     batch_limit_init(&b->limit, s->max_batch, target_ns(p, b->stage),
                      s->share > 0 ? s->share : 1.0 / p->n_stages);
     b->post = (struct stage_post){&b->setup, &b->io,      &b->engine, &b->talk, &b->rows,
-                                  &b->times, &b->lookups, &b->near,   &b->out};
+                                  &b->times, &b->lookups, &b->near,   &b->out,  &b->hit};
     b->lookups.patience_ns = (uint64_t)p->cache.wait_us * NS_PER_US;
     stage_near_init(&b->near, &p->cache);
     stage_times_init(&b->times, &b->talk);

@@ -56,11 +56,7 @@ bool stage_near_has(const struct stage_near *n, int exit)
 
 uint32_t stage_near_exits(const struct stage_near *n)
 {
-    uint32_t exits = n->exits;
-    for (int i = 0; i < PIPELINE_MAX_EXITS; i++)
-        if (n->exit[i].elsewhere)
-            exits &= ~(1u << i);
-    return exits;
+    return n->exits & ~n->elsewhere;
 }
 
 /* A request's mean time in a look-up at the service: a hit waits for the whole way, a miss for what it costs
@@ -73,15 +69,16 @@ static double near_service_ns(const struct near_exit *x, bool held)
 bool stage_near_answers(struct stage_near *n, int exit, bool held)
 {
     struct near_exit *x = &n->exit[exit];
-    bool known = x->near_ns > 0 && x->trip_ns > 0 && x->items >= KNOWN;
+    bool known = x->near_ns > 0 && x->trip_ns > 0 && x->items >= KNOWN, elsewhere;
     if (!stage_near_has(n, exit))
         return false;
     if (n->must)
         return true;
     if (!known) /* both ways, until both are */
         return x->turn++ % 4 != 3;
-    x->elsewhere = x->near_ns * MARGIN > near_service_ns(x, held);
-    return x->elsewhere == (++x->turn % OTHER_WAY == 0);
+    elsewhere = x->near_ns * MARGIN > near_service_ns(x, held);
+    n->elsewhere = (n->elsewhere & ~(1u << exit)) | (uint32_t)elsewhere << exit;
+    return elsewhere == (++x->turn % OTHER_WAY == 0);
 }
 
 /* --- measuring --- */

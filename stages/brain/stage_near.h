@@ -17,7 +17,6 @@ struct near_exit {
     double ask_ns;    /* making and sending one */
     double row_ns;    /* computing what comes behind, for one row */
     unsigned turn;    /* look-ups that were placed */
-    bool elsewhere;   /* the service is quicker */
 };
 
 struct stage_near {
@@ -27,12 +26,12 @@ struct stage_near {
     uint64_t held_epoch;     /* their newest */
     uint32_t exits;          /* `held` while they may be used, else 0 */
     uint64_t epoch;          /* held_epoch, likewise */
+    uint32_t elsewhere;      /* a bit for each exit at which the service is quicker */
     uint32_t turns;          /* how often it came to others, to none, or to them again */
     uint64_t lives_ns;       /* when their service was there last */
     uint32_t answered, hits; /* here, since the service was told */
     struct near_exit exit[PIPELINE_MAX_EXITS];
     struct verdict verdict; /* scratch */
-    struct message out;     /* scratch: a hit that leaves */
 };
 
 void stage_near_init(struct stage_near *n, const struct cache_config *c);

@@ -106,7 +106,7 @@ static bool ask_service(struct stage_post *p, zmq_msg_t *payload)
 
 static bool send_hit(struct stage_post *p, const struct verdict *v, int i)
 {
-    struct message *out = &p->near->out;
+    struct message *out = p->hit;
     out->type = MESSAGE_RESULT;
     verdicts_result(&out->result, &p->out->lookup, v, i,
                     stage_talk_time(p->talk, v->item[i].request, p->times->lap_ns));

@@ -20,7 +20,7 @@ struct stage_post {
     struct stage_times *times;
     struct stage_lookups *lookups;
     struct stage_near *near;
-    struct message *out; /* scratch */
+    struct message *out, *hit; /* scratch; `hit`: one that leaves while a look-up is in `out` */
 };
 
 /* Best effort: when the broker can't be told, it finds out by its own clock. */

@@ -11,7 +11,7 @@ static int rows_of(int max_batch)
 int stage_rows_new(struct stage_rows *r, int max_batch)
 {
     *r = (struct stage_rows){.max_batch = max_batch, .n_free = rows_of(max_batch)};
-    if (!(r->row = calloc((size_t)r->n_free, sizeof *r->row)))
+    if (!(r->row = malloc((size_t)r->n_free * sizeof *r->row)))
         return FL_NOMEM;
     for (int i = 0; i < r->n_free; i++) {
         r->free[i] = i;

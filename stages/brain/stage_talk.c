@@ -59,6 +59,7 @@ static void send_beat(struct stage_talk *t, int broker, uint64_t worker_ns)
     *h = t->beat;
     h->incarnation = t->self.incarnation;
     h->worker_ns = worker_ns;
+    h->ready = t->self.ready;
     h->clock_error_ns = offset_error_ns(&l->offset);
     h->taken = l->taken;
     h->others = l->others;

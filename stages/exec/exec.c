@@ -310,11 +310,6 @@ int exec_n_inputs(const struct exec *x)
     return x->n_in;
 }
 
-int exec_n_outputs(const struct exec *x)
-{
-    return x->n_out;
-}
-
 const char *exec_input_name(const struct exec *x, int i)
 {
     return x->in[i].name;

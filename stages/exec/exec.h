@@ -44,7 +44,6 @@ void exec_free(struct exec *x);
 /* What crosses the range's beginning and end. Inputs: the model's own inputs when first = 0, else the one cut
  * value. Shape is concrete for `batch`; NHWC order in dim[] for rank-4 cut values ("physical" shape). */
 int exec_n_inputs(const struct exec *x);
-int exec_n_outputs(const struct exec *x);
 const char *exec_input_name(const struct exec *x, int i);
 const char *exec_output_name(const struct exec *x, int i);
 struct tensor exec_input_shape(const struct exec *x, int i, int batch);

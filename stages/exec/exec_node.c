@@ -1,6 +1,5 @@
 /* exec_node.c - copies of a graph's nodes, so that an executor outlives the graph */
 #include "exec_internal.h"
-#include "stages/graph/graph_build.h"
 
 #include <stdlib.h>
 #include <string.h>

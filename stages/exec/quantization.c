@@ -44,7 +44,9 @@ int quantization_add(struct quantization *q, const char *name, float step, bool 
     if (!(copy = strdup(name)))
         return FL_NOMEM;
     memmove(grown + at + 1, grown + at, (size_t)(q->n++ - at) * sizeof *grown);
-    grown[at] = (struct quantized_value){copy, step, is_signed};
+    grown[at].name = copy;
+    grown[at].step = step;
+    grown[at].is_signed = is_signed;
     return FL_OK;
 }
 

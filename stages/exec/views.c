@@ -228,12 +228,13 @@ static bool all_fit(struct finder *f)
     return true;
 }
 
-static int count_reads(const struct exec *x, int slot, bool by_free_alone, const bool *free)
+/* `free`: by steps that are free alone; NULL: by any. */
+static int count_reads(const struct exec *x, int slot, const bool *free)
 {
     int n = 0;
     for (int i = 0; i < x->n_steps; i++)
         for (int k = 0; k < x->step[i].node.n_in; k++)
-            n += x->step[i].node.in[k] == slot && (!by_free_alone || free[i]);
+            n += x->step[i].node.in[k] == slot && (!free || free[i]);
     return n;
 }
 
@@ -245,7 +246,7 @@ static bool leaves_reshapes(struct finder *f)
     for (int i = 0; i < x->n_steps; i++) {
         const struct node *n = &x->step[i].node;
         if (f->free[i] && (n->op->flags & OP_SHAPE_ONLY) && x->slot[n->in[0]].base < 0 &&
-            !count_reads(x, n->out[0], true, f->free))
+            !count_reads(x, n->out[0], f->free))
             return f->free[i] = false;
     }
     return true;
@@ -260,7 +261,7 @@ static void write_through(struct finder *f, int i)
     struct place p[2] = {place_of(to, 2), place_of(to, 3)};
     if (f->free[i] || !node_is(&s->node, "Transpose") || made->is_constant || made->base >= 0 ||
         made->first < 1 || made->dtype != TENSOR_F32 || to->dtype != TENSOR_F32 || f->itself[s->node.in[0]] ||
-        count_reads(x, s->node.in[0], false, NULL) != 1 || !node_is(&x->step[made->first - 1].node, "MatMul"))
+        count_reads(x, s->node.in[0], NULL) != 1 || !node_is(&x->step[made->first - 1].node, "MatMul"))
         return;
     if (!permute(&p[0], &s->node, true) || !permute(&p[1], &s->node, true) || !matmul_writes(&p[0].v))
         return;

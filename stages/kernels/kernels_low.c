@@ -106,7 +106,7 @@ static int run(void *state, const struct op_call *c, const struct kernel_run *r)
         s->view[i] = wide(v);
         if (s->place[i])
             s->view[i].data = (char *)r->scratch + s->place[i];
-        if (s->place[i] && i < c->n_in)
+        if (i < c->n_in && s->place[i])
             low_move(v, TENSOR_F32, view_scale(v), s->view[i].data);
     }
     if ((rc = s->inner->run(s->state, &call, r)))

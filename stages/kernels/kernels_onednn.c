@@ -94,8 +94,10 @@ static bool describe_weights(struct problem *p, const struct onednn *s, bool bia
     p->has_bias = bias;
     return desc_new(&p->weights, n, g == 1 ? all : grouped, onednn_type(weights_type(s)),
                     dnnl_format_tag_any) ||
-           desc_new(&p->plain, n, g == 1 ? all : grouped, s->steps.weights ? dnnl_s8 : dnnl_f32,
-                    g == 1 ? dnnl_oihw : dnnl_goihw) ||
+           (s->steps.weights
+                ? desc_new(&p->plain, n, g == 1 ? all : grouped, dnnl_s8, g == 1 ? dnnl_hwio : dnnl_hwigo)
+                : desc_new(&p->plain, n, g == 1 ? all : grouped, dnnl_f32,
+                           g == 1 ? dnnl_oihw : dnnl_goihw)) ||
            (bias && desc_new(&p->bias, 1, (dnnl_dims_t){w->oc}, dnnl_f32, dnnl_x));
 }
 
@@ -161,20 +163,34 @@ static void channel_weights(const struct onednn *s, const float *w, int64_t i, f
         to[k] = s->product && !s->transposed ? w[k * s->w.oc + i] : w[i * each + k];
 }
 
-/* The model's weights as the primitive's come from them: themselves, or integers (owned by the caller), a
- * channel after the other. */
+/* One channel of a window's integers, inputs by places, into an order with places first and results last. */
+static void spread_channel(const struct onednn *s, const int8_t *channel, int64_t o, int8_t *to)
+{
+    int64_t places = s->w.kh * s->w.kw, inputs = s->w.ic / s->w.groups;
+    for (int64_t i = 0; i < inputs; i++)
+        for (int64_t k = 0; k < places; k++)
+            to[(k * inputs + i) * s->w.oc + o] = channel[i * places + k];
+}
+
+/* The model's weights as the primitive's come from them: themselves, or integers (owned by the caller): of a
+ * product a column after the other, of a window with places first. With results first oneDNN 3.7's way into
+ * blocks that it pads loses values (onednn_reorder). */
 static void *plain_weights(const struct onednn *s, const float *w)
 {
     int64_t each = weights_each(s);
     float *channel;
-    int8_t *q;
+    int8_t *q, *one;
     if (!s->steps.weights)
         return (void *)(uintptr_t)w;
     q = malloc((size_t)(s->w.oc * each) + 1);
-    channel = malloc((size_t)each * sizeof *channel + 1);
+    channel = malloc((size_t)each * (sizeof *channel + 1) + 1);
+    one = channel ? (int8_t *)(channel + each) : NULL;
     for (int64_t i = 0; q && channel && i < s->w.oc; i++) {
         channel_weights(s, w, i, channel);
-        low_narrow(channel, TENSOR_I8, (struct scale){s->steps.weights[i], 0}, q + i * each, each);
+        low_narrow(channel, TENSOR_I8, (struct scale){s->steps.weights[i], 0},
+                   s->product ? q + i * each : one, each);
+        if (!s->product)
+            spread_channel(s, one, i, q);
     }
     if (!channel) {
         free(q);

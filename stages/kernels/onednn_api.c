@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "onednn_api.h"
+#include "stages/simd/low.h"
 
 const char *onednn_version(void)
 {
@@ -414,14 +415,111 @@ dnnl_primitive_attr_t onednn_attr(const struct post *p, dnnl_data_type_t residua
     return ok ? attr : NULL;
 }
 
+#if DNNL_VERSION_MAJOR == 3
+
+/* A memory of blocks: where each element of it lies. */
+struct blocks {
+    int n, n_inner;
+    dnnl_data_type_t type;
+    dnnl_dims_t *dims, *padded, *strides, *inner, *inner_of;
+};
+
+static bool blocks_of(struct blocks *b, desc_view d)
+{
+    dnnl_format_kind_t kind;
+    return !dnnl_memory_desc_query(d, dnnl_query_format_kind, &kind) && kind == dnnl_blocked &&
+           !dnnl_memory_desc_query(d, dnnl_query_ndims_s32, &b->n) &&
+           !dnnl_memory_desc_query(d, dnnl_query_data_type, &b->type) &&
+           !dnnl_memory_desc_query(d, dnnl_query_dims, &b->dims) &&
+           !dnnl_memory_desc_query(d, dnnl_query_padded_dims, &b->padded) &&
+           !dnnl_memory_desc_query(d, dnnl_query_strides, &b->strides) &&
+           !dnnl_memory_desc_query(d, dnnl_query_inner_nblks_s32, &b->n_inner) &&
+           !dnnl_memory_desc_query(d, dnnl_query_inner_blks, &b->inner) &&
+           !dnnl_memory_desc_query(d, dnnl_query_inner_idxs, &b->inner_of);
+}
+
+static int64_t place_in(const struct blocks *b, const dnnl_dims_t index)
+{
+    int64_t rest[DNNL_MAX_NDIMS], unit = 1, place = 0;
+    memcpy(rest, index, sizeof rest);
+    for (int i = b->n_inner - 1; i >= 0; i--) {
+        int64_t size = (*b->inner)[i], *of = &rest[(*b->inner_of)[i]];
+        place += *of % size * unit;
+        *of /= size;
+        unit *= size;
+    }
+    for (int i = 0; i < b->n; i++)
+        place += rest[i] * (*b->strides)[i];
+    return place;
+}
+
+/* Nothing but numbers, zeros where there are more than dims say. */
+static bool is_padded(const struct blocks *b, desc_view d)
+{
+    size_t size = dnnl_data_type_size(b->type);
+    bool more = false;
+    for (int i = 0; i < b->n; i++) {
+        size *= (size_t)(*b->padded)[i];
+        more |= (*b->padded)[i] != (*b->dims)[i];
+    }
+    return more && dnnl_memory_desc_get_size(d) == size;
+}
+
+static void put_element(const struct blocks *from, const void *source, int64_t at, const struct blocks *to,
+                        void *data, int64_t place)
+{
+    if (from->type == dnnl_s8)
+        ((int8_t *)data)[place] = ((const int8_t *)source)[at];
+    else if (to->type == dnnl_bf16)
+        low_narrow((const float *)source + at, TENSOR_BF16, SCALE_NONE, (uint16_t *)data + place, 1);
+    else
+        ((float *)data)[place] = ((const float *)source)[at];
+}
+
+/* Fills blocks that are padded; false where it is not for this. The reorders of oneDNN 3.7 lose values on the
+ * way into such blocks with AVX-512 (seen in Debian 13's 3.7.2). */
+static bool pack_padded(dnnl_memory_t from, desc_view from_desc, dnnl_memory_t to, desc_view to_desc)
+{
+    struct blocks a, b;
+    dnnl_dims_t index = {0};
+    void *source, *data;
+    int i;
+    if (!blocks_of(&a, from_desc) || !blocks_of(&b, to_desc) || a.n != b.n || a.n_inner ||
+        !is_padded(&b, to_desc) ||
+        !(a.type == dnnl_f32 ? b.type == dnnl_f32 || b.type == dnnl_bf16
+                             : a.type == dnnl_s8 && b.type == dnnl_s8) ||
+        dnnl_memory_get_data_handle(from, &source) || dnnl_memory_get_data_handle(to, &data))
+        return false;
+    memset(data, 0, dnnl_memory_desc_get_size(to_desc));
+    do {
+        put_element(&a, source, place_in(&a, index), &b, data, place_in(&b, index));
+        for (i = a.n - 1; i >= 0 && ++index[i] == (*a.dims)[i]; i--)
+            index[i] = 0;
+    } while (i >= 0);
+    return true;
+}
+
+#else
+
+/* oneDNN 2 fills all blocks as it should. */
+static bool pack_padded(dnnl_memory_t from, desc_view from_desc, dnnl_memory_t to, desc_view to_desc)
+{
+    (void)from, (void)from_desc, (void)to, (void)to_desc;
+    return false;
+}
+
+#endif
+
 int onednn_reorder(dnnl_memory_t from, desc_view from_desc, dnnl_memory_t to, desc_view to_desc)
 {
     dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t primitive = NULL;
-    int failed = dnnl_reorder_primitive_desc_create(&pd, from_desc, engine, to_desc, engine, NULL) ||
-                 dnnl_primitive_create(&primitive, pd) ||
-                 dnnl_primitive_execute(primitive, the_stream, 2, args);
+    int failed;
+    if (pack_padded(from, from_desc, to, to_desc))
+        return FL_OK;
+    failed = dnnl_reorder_primitive_desc_create(&pd, from_desc, engine, to_desc, engine, NULL) ||
+             dnnl_primitive_create(&primitive, pd) || dnnl_primitive_execute(primitive, the_stream, 2, args);
     if (primitive)
         dnnl_primitive_destroy(primitive);
     if (pd)

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "stages/graph/graph_build.h"
-#include "stages/ops/ops.h"
 
 int node_infer(const struct node *n, struct tensor *in, struct tensor *out, struct error *e)
 {

@@ -5,7 +5,6 @@
 
 #include "stages/onnx/if_choice.h"
 #include "sizing.h"
-#include "stages/ops/ops.h"
 
 /* What the outputs need in a sizing, through the branches that are taken there. */
 static void mark_needed(const struct graph *g, const struct sizing *w, unsigned char *needed)

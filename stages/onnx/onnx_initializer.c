@@ -5,7 +5,6 @@
 #include "base/digest.h"
 #include "system/limits.h"
 #include "onnx_import.h"
-#include "onnx_tensor.h"
 
 int import_tensor(struct import *m, struct tensor *out, Onnx__TensorProto *p)
 {

@@ -10,7 +10,6 @@
 #include "base/whole_file.h"
 #include "if_choice.h"
 #include "onnx.pb-c.h"
-#include "stages/graph/graph_build.h"
 
 #define SCALES_OPSET 13 /* since then quantizers may have a scale for each channel */
 #define OLDEST_OPSET 11 /* from which on most operators mean the same */

@@ -3,7 +3,6 @@
  * Each letter, and each dim that an ellipsis stands for, is a label with one size. Labels of the output are
  * walked; all others are summed over.
  */
-#include <ctype.h>
 #include <string.h>
 
 #include "ops.h"

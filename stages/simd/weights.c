@@ -5,7 +5,6 @@
  */
 #include "weights.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

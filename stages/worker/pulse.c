@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "system/quiet_thread.h"
+#include "wire/codec.h"
 
 struct pulse {
     pthread_t thread;
@@ -33,6 +34,7 @@ static void *beat_on(void *arg)
     struct pulse *p = arg;
     uint64_t expired, next;
     bool stop = false;
+    scratch_start(); /* now, not at the first beat: that comes when the host is busy */
     while (!stop && read(p->timer, &expired, sizeof expired) == sizeof expired) {
         pthread_mutex_lock(p->lock);
         p->beats = false;

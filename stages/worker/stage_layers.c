@@ -2,7 +2,6 @@
 #include "stage_layers.h"
 
 #include <malloc.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -63,7 +63,7 @@ static void write_outputs(struct bench *b)
 {
     FILE *f = fopen(b->output, "we");
     rounds_need(f != NULL, b->output);
-    for (int i = 0; i < exec_n_outputs(b->exec); i++) {
+    for (int i = 0; i < b->graph->n_outputs; i++) {
         struct tensor t = exec_output(b->exec, i, b->batch);
         fwrite(t.data, 1, (size_t)tensor_bytes(&t), f);
     }

@@ -46,7 +46,7 @@ struct lab {
     int taught_rc;
     char taught_why[200];
     uint64_t teaching;
-    int64_t taught_at;
+    int64_t fixed_at, taught_at;
     bool *audited;
     struct lab_result *out;
     struct lab_window *w;
@@ -200,11 +200,40 @@ static void teach(struct lab *l, const struct learner_decision *d)
     took = cpu_s() - from;
     l->out->teaching_s += took;
     l->teaching = d->number;
+    l->fixed_at = l->now;
     l->taught_at = l->now + (s->speed > 0 ? (int64_t)(took / s->speed * s->rate) : 0);
     if (s->lines != NULL)
         fprintf(s->lines, "# %lld teaching %llu: %.1f s CPU, %lld rows, planned on %lld\n", (long long)l->now,
                 (unsigned long long)d->number, took, (long long)l->taught.points,
                 (long long)l->taught.planned_on);
+}
+
+static struct learner_audit audit_of(const struct lab *l, int64_t i)
+{
+    bool told = l->s->truth != NULL && chance(i, 3) < l->s->feedback;
+    return (struct learner_audit){id_of(i), l->s->traffic->label[i], told ? l->s->truth[i] : -1,
+                                  moment_ms(l, i)};
+}
+
+static void take_in_hand(struct lab *l, int64_t i)
+{
+    for (int k = 0; k < l->s->manifest->n_exits; k++)
+        l->row[k] = l->s->manifest->exit[k].dim > 0 ? row_at(l, i, k) : NULL;
+}
+
+/* Audits that came while the new candidate was taught judge it. */
+static void catch_up(struct lab *l)
+{
+    int32_t label[PIPELINE_MAX_EXITS];
+    float confidence[PIPELINE_MAX_EXITS];
+    for (int64_t i = l->fixed_at - AUDIT_LAG + 1; i <= l->now - AUDIT_LAG; i++) {
+        struct learner_audit a = audit_of(l, i);
+        if (i < l->s->skip || !l->audited[i])
+            continue;
+        take_in_hand(l, i);
+        look(l, l->teaching, label, confidence);
+        learner_brain_recall(l->brain, l->teaching, &a, label, confidence);
+    }
 }
 
 static void deliver(struct lab *l)
@@ -216,17 +245,21 @@ static void deliver(struct lab *l)
     else if (hold(l, l->teaching, l->taught.cache),
              !learner_brain_taught(l->brain, l->teaching, &l->taught.order, l->taught.points, now_ns(l)))
         forget(l, l->teaching);
+    else
+        catch_up(l);
     l->teaching = 0;
     if (l->taught_rc == FL_OK)
         taught_release(&l->taught);
 }
+
+static const char *const state_name[] = {"cold", "serving", "tightened", "off"};
 
 static void obey(struct lab *l)
 {
     struct learner_decision d;
     while (learner_brain_next(l->brain, &d)) {
         if (d.why[0] != 0 && l->s->lines != NULL)
-            fprintf(l->s->lines, "# %lld %s: %s\n", (long long)l->now, learner_state_name(d.state), d.why);
+            fprintf(l->s->lines, "# %lld %s: %s\n", (long long)l->now, state_name[d.state], d.why);
         if (d.what == LEARNER_TEACH || d.what == LEARNER_TUNE) {
             teach(l, &d);
             l->out->candidates++;
@@ -302,20 +335,20 @@ static int serve_one(struct lab *l, int64_t i, struct error *e)
 
 static int audit_one(struct lab *l, int64_t i, struct error *e)
 {
+    struct learner_audit a;
     struct reservoir_row row;
     enum reservoir_what what;
     int rc;
     if (i < 0 || !l->audited[i])
         return FL_OK;
+    a = audit_of(l, i);
     rc = add_record(l, i, true, &row, &what, e);
     if (rc != FL_OK)
         return rc;
     if (what != RESERVOIR_WHOLE)
         return error_set(e, FL_INTERNAL, "an audit was not taken: %d", (int)what);
-    for (int k = 0; k < l->s->manifest->n_exits; k++)
-        l->row[k] = l->s->manifest->exit[k].dim > 0 ? row_at(l, i, k) : NULL;
-    learner_brain_audit(l->brain, &(struct learner_audit){row.request, row.label, row.truth, row.moment_ms},
-                        now_ns(l));
+    take_in_hand(l, i);
+    learner_brain_audit(l->brain, &a, now_ns(l));
     *(row.certifies ? &l->planning_rows : &l->taught_rows) += 1;
     learner_brain_grown(l->brain, l->taught_rows, l->planning_rows, now_ns(l));
     l->w->audits++;
@@ -350,9 +383,9 @@ static void end_window(struct lab *l)
         fprintf(l->s->lines,
                 "%8lld %-9s early %6.2f%% half %6.2f%% lost %6.3f differ %6.3f | audits %5lld at %.3f "
                 "loss %6.3f upper %6.3f alarm %.2f\n",
-                (long long)(w->from + w->n), learner_state_name(w->state),
-                100.0 * (double)w->early / (double)w->n, 100.0 * (double)w->by_half / (double)w->n,
-                100 * loss_of(w), 100.0 * (double)w->differ / (double)w->n, (long long)w->audits, w->audit,
+                (long long)(w->from + w->n), state_name[w->state], 100.0 * (double)w->early / (double)w->n,
+                100.0 * (double)w->by_half / (double)w->n, 100 * loss_of(w),
+                100.0 * (double)w->differ / (double)w->n, (long long)w->audits, w->audit,
                 100 * w->audited_loss, 100 * w->upper, v.alarm);
     l->w++;
     l->w->from = w->from + w->n;

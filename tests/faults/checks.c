@@ -5,17 +5,21 @@
 
 #define WAITS_MS 40 /* for a worker, where one is there */
 
-static void check_worker(const struct checks *c, const struct dispatch *d, const struct member *w, int stage,
-                         int replica)
+static void check_workers(const struct checks *c, const struct dispatch *d)
 {
-    uint32_t through = 0;
+    uint32_t through[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS] = {{0}};
     for (int i = 0; i < requests_slots(d->requests); i++) {
         const struct request_entry *e = requests_slot(d->requests, i);
-        through += e && stage < e->n_route && e->route[stage] == replica;
+        for (int s = 0; e && s < e->n_route; s++)
+            through[s][e->route[s]]++;
     }
-    if (w->outstanding != through)
-        ledger_finds(c->ledger, world_now(c->world), "outstanding is wrong",
-                     "stage %d replica %d: %u counted, %u there", stage, replica, w->outstanding, through);
+    for (int s = 0; s < c->pipeline->n_stages; s++)
+        for (int i = 0; i < c->pipeline->stage[s].n_replicas; i++) {
+            uint32_t counted = registry_worker(d->registry, s, i)->outstanding;
+            if (counted != through[s][i])
+                ledger_finds(c->ledger, world_now(c->world), "outstanding is wrong",
+                             "stage %d replica %d: %u counted, %u there", s, i, counted, through[s][i]);
+        }
 }
 
 /* Where another way is open, nothing waits long for a worker. */
@@ -39,9 +43,7 @@ void checks_broker(const struct checks *c, int broker)
     const struct dispatch *d = world_dispatch(c->world, broker);
     if (c->story->gentle && c->found)
         check_waiting(c, d, broker);
-    for (int s = 0; s < c->pipeline->n_stages; s++)
-        for (int i = 0; i < c->pipeline->stage[s].n_replicas; i++)
-            check_worker(c, d, registry_worker(d->registry, s, i), s, i);
+    check_workers(c, d);
     if (requests_count(d->requests) > c->pipeline->broker.max_requests ||
         (double)requests_bytes(d->requests) > c->pipeline->broker.max_memory_mb * 1024 * 1024)
         ledger_finds(c->ledger, world_now(c->world), "more is admitted than the file allows",

@@ -17,7 +17,7 @@ struct checks {
     const struct pipeline *pipeline;
     const struct story *story;
     bool honest; /* no stranger has a say */
-    bool found;  /* workers have found every broker since it was started */
+    bool found;  /* workers have found every broker since it was started, or was stopped */
 };
 
 void checks_broker(const struct checks *c, int broker); /* which lives */

@@ -10,10 +10,19 @@
 
 #define UNKNOWN (1ull << 62) /* of a request's id: none has it */
 
-void hostile_begin(struct hostile *h, uint64_t seed)
+static bool repeats(const struct happening *what)
 {
-    shuffle_seed(&h->random, seed, 3);
+    return what->kind == REPLAY || what->kind == DAMAGE;
+}
+
+void hostile_begin(struct hostile *h, const struct story *s)
+{
+    shuffle_seed(&h->random, s->seed, 3);
     memset(h->n, 0, sizeof h->n);
+    memset(h->to_come, 0, sizeof h->to_come);
+    for (int i = 0; i < s->n; i++)
+        if (repeats(&s->item[i]))
+            h->to_come[s->item[i].a]++;
     if (!h->buffer)
         h->buffer = malloc(MESSAGE_MAX_ENCODED);
 }
@@ -41,7 +50,7 @@ void hostile_note(struct hostile *h, enum world_port port, int stage, int replic
 {
     struct kept *k = &h->kept[port][h->n[port] % HOSTILE_KEPT];
     size_t size = 0;
-    if (message_encode(m, h->buffer, MESSAGE_MAX_ENCODED, &size))
+    if (!h->to_come[port] || message_encode(m, h->buffer, MESSAGE_MAX_ENCODED, &size))
         return;
     if (size > k->capacity) {
         uint8_t *more = realloc(k->encoded, size);
@@ -89,6 +98,10 @@ static void spare_the_living(struct message *m)
     case MESSAGE_LOOKUP:
         for (int i = 0; i < m->lookup.n; i++)
             m->lookup.item[i].request |= UNKNOWN;
+        break;
+    case MESSAGE_REQUEST: /* the key of what another client will ask */
+        if (m->request.key_high)
+            m->request.key_high |= UNKNOWN;
         break;
     case MESSAGE_DRAIN: /* who may drain may drain for long */
         m->drain.lease_ms = 10;
@@ -270,8 +283,10 @@ static void forge(struct hostile *h, struct world *w, const struct happening *wh
 
 void hostile_act(struct hostile *h, struct world *w, const struct happening *what)
 {
-    if (what->kind == FORGE)
+    if (!repeats(what)) {
         forge(h, w, what);
-    else
-        repeat(h, w, what);
+        return;
+    }
+    repeat(h, w, what);
+    h->to_come[what->a]--;
 }

@@ -23,12 +23,13 @@ struct kept {
 struct hostile {
     struct shuffle random;
     unsigned n[WORLD_PORTS];
+    int to_come[WORLD_PORTS]; /* happenings that will want what was sent there */
     struct kept kept[WORLD_PORTS][HOSTILE_KEPT];
     uint8_t *buffer; /* [MESSAGE_MAX_ENCODED] */
     struct message m;
 };
 
-void hostile_begin(struct hostile *h, uint64_t seed);
+void hostile_begin(struct hostile *h, const struct story *s);
 void hostile_end(struct hostile *h); /* frees what is in it */
 void hostile_note(struct hostile *h, enum world_port port, int stage, int replica, const struct message *m,
                   zmq_msg_t *payload);

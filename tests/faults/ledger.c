@@ -2,6 +2,7 @@
 #include "ledger.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "numbers/floats.h"
@@ -9,7 +10,7 @@
 
 void ledger_begin(struct ledger *l, uint64_t slack_ns)
 {
-    memset(l, 0, sizeof *l);
+    memset(l, 0, offsetof(struct ledger, asked));
     l->slack_ns = slack_ns;
 }
 
@@ -79,14 +80,15 @@ static void check_error(struct ledger *l, uint64_t id, const struct asked *a, co
 static void check_label(struct ledger *l, uint64_t id, const struct asked *a, const struct answer *r,
                         uint64_t now)
 {
+    int32_t right = r->exit >= 0 ? network_cached(a->token, r->exit) : network_truth(a->token);
     l->right++;
     l->hits += r->exit >= 0;
     if (a->bad)
         ledger_finds(l, now, "a bad input is answered", "request %llu: label %d", (unsigned long long)id,
                      r->label);
-    else if (r->label != network_truth(a->token))
+    else if (r->label != right)
         ledger_finds(l, now, "a wrong label", "request %llu: %d, right would be %d (exit %d, attempt %u)",
-                     (unsigned long long)id, r->label, network_truth(a->token), r->exit, r->attempts);
+                     (unsigned long long)id, r->label, right, r->exit, r->attempts);
 }
 
 void ledger_answer(struct ledger *l, int client, const struct answer *r, uint64_t now)
@@ -154,7 +156,8 @@ void ledger_outcome(struct ledger *l, const struct world_process *p, const struc
 static void check_truth(struct ledger *l, const struct truth *t, uint64_t now)
 {
     for (int i = 0; i < l->n; i++)
-        if (l->asked[i].request == t->request && t->label != network_truth(l->asked[i].token))
+        if (l->asked[i].request == t->request && t->label >= 0 &&
+            t->label != network_truth(l->asked[i].token))
             ledger_finds(l, now, "an audit has a wrong label", "request %d: %d, right would be %d", i + 1,
                          t->label, network_truth(l->asked[i].token));
 }

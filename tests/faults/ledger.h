@@ -49,20 +49,17 @@ struct truth {
 };
 
 struct ledger {
-    int n;
-    struct asked asked[STORY_MAX + 8]; /* a request's id is its place + 1 */
-    int n_troubles;
-    struct trouble trouble[STORY_MAX];
     uint64_t slack_ns;
     uint64_t right, hits, errors, admitted_ok, admitted_failed; /* answers that came */
     bool gentle;                                                /* every good request is to be answered */
-    uint64_t prompt_ns; /* .. within this time; 0: within its deadline */
-    bool lossy;         /* some may not have come */
-    int n_updates;
-    struct learned update[LEDGER_UPDATES];
-    int n_truths;
-    struct truth truth[LEDGER_UPDATES];
+    uint64_t prompt_ns;     /* .. within this time; 0: within its deadline */
+    bool lossy;             /* some may not have come */
     struct finding finding; /* the first; what NULL: none */
+    int n, n_troubles, n_updates, n_truths;
+    struct asked asked[STORY_MAX + 8]; /* a request's id is its place + 1 */
+    struct trouble trouble[STORY_MAX];
+    struct learned update[LEDGER_UPDATES];
+    struct truth truth[LEDGER_UPDATES];
 };
 
 void ledger_begin(struct ledger *l, uint64_t slack_ns);

@@ -7,6 +7,8 @@
 
 #include "index/cache_body.h"
 
+#define CACHE_WRONG_OF 8 /* a cache is wrong about one token of so many */
+
 static uint32_t mix(uint32_t x)
 {
     x = (x ^ x >> 16) * 0x7feb352du;
@@ -17,6 +19,13 @@ static uint32_t mix(uint32_t x)
 int32_t network_truth(uint32_t token)
 {
     return (int32_t)(mix(token + 7) % NETWORK_CLASSES);
+}
+
+/* Another label than a wrong way gives. */
+int32_t network_cached(uint32_t token, int exit)
+{
+    bool wrong = mix(token * 5u + (uint32_t)exit) % CACHE_WRONG_OF == 0;
+    return (network_truth(token) + (wrong ? 2 : 0)) % NETWORK_CLASSES;
 }
 
 static uint32_t fold(uint32_t chain, int plan, int stage)
@@ -40,15 +49,14 @@ static bool is_right(const struct network_value *v, int stages)
     return false;
 }
 
-static int32_t label_of(const struct network_value *v, int stages)
+static int32_t label_of(const struct network_value *v, int stages, int32_t right)
 {
-    int32_t label = network_truth((uint32_t)v->token);
-    return is_right(v, stages) ? label : (label + 1) % NETWORK_CLASSES;
+    return is_right(v, stages) ? right : (network_truth((uint32_t)v->token) + 1) % NETWORK_CLASSES;
 }
 
 bool network_look(const struct network_value *v, int stage, double hit_share, int32_t *label)
 {
-    *label = label_of(v, stage);
+    *label = label_of(v, stage, network_cached((uint32_t)v->token, stage));
     return mix((uint32_t)v->token * 3u + (uint32_t)stage) < hit_share * 4294967295.0;
 }
 
@@ -100,7 +108,7 @@ static int output(void *arg, int row, int batch, int to, struct tensor *shape, i
     v.chain = (float)fold((uint32_t)v.chain, l->plan, l->stage);
     *shape = network_shape();
     if (l->last) {
-        *label = label_of(&v, l->stage + 1);
+        *label = label_of(&v, l->stage + 1, network_truth((uint32_t)v.token));
         *confidence = 1;
     }
     memcpy(zmq_msg_data(out), &v, sizeof v);

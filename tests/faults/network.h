@@ -2,7 +2,8 @@
  *
  * A request carries a token. Each stage folds itself and its plan into a chain; so at any place what arrives
  * is right for exactly one way: every stage once, in order, all of one plan. The last stage says the token's
- * true label for that way and a wrong one for any other; caches likewise, for the way up to their exit.
+ * true label for that way and a wrong one for any other; caches likewise, for the way up to their exit, but
+ * that they are wrong about some tokens: who takes a cache's word for the truth learns something wrong.
  */
 #ifndef FREEZELINE_FAULTS_NETWORK_H
 #define FREEZELINE_FAULTS_NETWORK_H
@@ -30,6 +31,8 @@ struct network_layers {
 };
 
 int32_t network_truth(uint32_t token);
+int32_t network_cached(uint32_t token,
+                       int exit); /* what the cache of that exit says of it, if it says anything */
 uint32_t network_chain(uint32_t token, int plan, int stages); /* after so many stages */
 /* What a cache says at the exit of a stage; false: a miss. */
 bool network_look(const struct network_value *v, int stage, double hit_share, int32_t *label);

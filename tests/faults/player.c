@@ -15,7 +15,7 @@
 #define RECOVERY_MS    500   /* from the end of all trouble until everything has to work, at most */
 #define MOVING_MS      2500  /* where plans differ: SUCCESSION_GRACE_NS, and a restart or two */
 #define LONG_MOVING_MS 80000 /* .. and the broker does not know who was there: SUCCESSION_EVERY_NS */
-#define FOUND_MS       150   /* after which clients have found a new broker */
+#define FOUND_MS       150   /* after which a new broker is found, and a stopped one has caught up */
 #define LOOK_MS        10    /* between two looks whether it does */
 #define LAST_TIME_MS   8     /* .. times the default deadline, for requests that must work */
 #define STEPS_MAX      400000
@@ -45,6 +45,7 @@ struct player {
     struct shuffle random;
     int file;                            /* plan that the pipeline file has now */
     int plan_of[PROCESSES_MAX];          /* that a process was started with */
+    uint64_t start_of[PROCESSES_MAX];    /* the later one of a place is the heir */
     uint64_t fails_until[PROCESSES_MAX]; /* whatever it computes */
     uint32_t restart_ms[PROCESSES_MAX];  /* what its supervisor waits for */
     struct network_layers layers[PROCESSES_MAX];
@@ -253,7 +254,7 @@ static void start(struct player *p, int process)
     p->plan_of[process] = p->file;
     if (world_start(p->world, process, &e))
         ledger_finds(&p->ledger, now(p), "a process can't start", "%s", e.text);
-    p->counts.starts++;
+    p->start_of[process] = ++p->counts.starts;
     if (world_process(p->world, process)->role == ROLE_BROKER)
         p->settled_ns = now(p) + FOUND_MS * NS_PER_MS;
 }
@@ -330,7 +331,8 @@ static void ask(struct player *p, const struct happening *h, bool must_work)
 
 static void drain(struct player *p, uint32_t ms, bool undo)
 {
-    struct message m = {.type = MESSAGE_DRAIN};
+    struct message m;
+    m.type = MESSAGE_DRAIN;
     m.drain = (struct drain){.lease_ms = ms, .undo = undo};
     for (int i = 0; i < pipeline_brokers(&p->pipeline); i++)
         world_send(p->world, 0, WORLD_CONTROL, 0, i, &m, NULL);
@@ -344,14 +346,22 @@ static void drain_until(struct player *p, uint64_t until, bool undo)
         world_at(p->world, now(p) + ns / 2, ADMIT_AGAIN, 0);
 }
 
+/* An order ends what waits to take over by one before it (deploy/supervise/conduct.c). */
+static void start_heir(struct player *p, int a, int b)
+{
+    bool both = world_process(p->world, a)->lives && world_process(p->world, b)->lives;
+    int heir = both ? (p->start_of[a] > p->start_of[b] ? a : b) : world_process(p->world, a)->lives ? b : a;
+    if (both)
+        world_kill(p->world, heir);
+    start(p, heir);
+}
+
 static void reload(struct player *p)
 {
     p->file = 1;
     for (int s = 0; s < p->pipeline.n_stages; s++)
-        for (int i = 0; i < p->pipeline.stage[s].n_replicas; i++) {
-            int a = world_stage(p->world, s, i, 0), b = world_stage(p->world, s, i, 1);
-            start(p, world_process(p->world, a)->lives ? b : a);
-        }
+        for (int i = 0; i < p->pipeline.stage[s].n_replicas; i++)
+            start_heir(p, world_stage(p->world, s, i, 0), world_stage(p->world, s, i, 1));
 }
 
 static unsigned clients_on(const struct player *p, int host)
@@ -411,6 +421,8 @@ static void happen(struct player *p, const struct happening *h)
     case STALL:
         if (lives)
             world_stall(p->world, process, until);
+        if (h->role == ROLE_BROKER && until + FOUND_MS * NS_PER_MS > p->settled_ns)
+            p->settled_ns = until + FOUND_MS * NS_PER_MS;
         if (h->role == ROLE_BROKER && !p->asker[0].failover)
             ledger_trouble(&p->ledger, now(p), until + 150 * NS_PER_MS);
         break;
@@ -574,7 +586,7 @@ static int begin(struct player *p, const struct story *s)
     for (int i = 0; i < PROCESSES_MAX; i++)
         p->restart_ms[i] = RESTART_MS;
     shuffle_seed(&p->random, s->seed, 2);
-    hostile_begin(&p->hostile, s->seed);
+    hostile_begin(&p->hostile, s);
     ledger_begin(&p->ledger, 5 * NS_PER_MS + 4ull * (s->setting.spike_us + s->setting.beside_us) * NS_PER_US);
     p->ledger.gentle = s->gentle;
     set_pipeline(p);

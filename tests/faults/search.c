@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -236,5 +237,9 @@ int main(int argc, char **argv)
         return 0;
     }
     log_threshold = LOG_LEVEL_ERROR + 1;
+    /* What is freed is kept for the next story; what is large is not cleared where nobody looks. */
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    mallopt(M_TOP_PAD, 16 << 20);
+    mallopt(M_MMAP_THRESHOLD, 512 << 10);
     return jobs > 1 ? share(&s, jobs) : play(&s);
 }

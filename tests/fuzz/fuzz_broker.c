@@ -19,6 +19,8 @@
 #define JOBS     32
 #define WORKERS  8
 #define ASKED    8
+#define STAGES   3
+#define SPANS    16 /* few, so that there is no room for some */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -149,21 +151,32 @@ static void note_admitted(void)
     }
 }
 
-static void check_worker(const struct member *x, int stage, int replica)
+static void check_worker(const struct member *x, uint32_t through, bool on_trial)
 {
-    uint32_t through = 0;
-    bool on_trial = false;
-    for (int i = 0; i < requests_slots(w.d->requests); i++) {
-        const struct request_entry *e = requests_slot(w.d->requests, i);
-        if (!e || stage >= e->n_route || e->route[stage] != replica)
-            continue;
-        through++;
-        on_trial |= e->id == x->trial;
-    }
     FUZZ_CHECK(x->outstanding == through);
     FUZZ_CHECK(!x->trial || on_trial);
+    if (!x->known)
+        return; /* the rest is of nobody */
     FUZZ_CHECK(x->cancel.n >= 0 && x->cancel.n <= MESSAGE_MAX_BATCH);
     FUZZ_CHECK(x->cancel.n_ask >= 0 && x->cancel.n_ask <= MESSAGE_MAX_BATCH);
+}
+
+static void check_workers(void)
+{
+    uint32_t through[STAGES][PIPELINE_MAX_REPLICAS] = {{0}};
+    bool on_trial[STAGES][PIPELINE_MAX_REPLICAS] = {{false}};
+    for (int i = 0; i < requests_slots(w.d->requests); i++) {
+        const struct request_entry *e = requests_slot(w.d->requests, i);
+        for (int s = 0; e && s < e->n_route; s++) {
+            int r = e->route[s];
+            FUZZ_CHECK(s < pipeline.n_stages && r < registry_replicas(w.d->registry, s));
+            through[s][r]++;
+            on_trial[s][r] |= e->id == registry_worker(w.d->registry, s, r)->trial;
+        }
+    }
+    for (int s = 0; s < pipeline.n_stages; s++)
+        for (int r = 0; r < registry_replicas(w.d->registry, s); r++)
+            check_worker(registry_worker(w.d->registry, s, r), through[s][r], on_trial[s][r]);
 }
 
 static void check_estimates(const struct admission *a)
@@ -208,9 +221,7 @@ static void check(void)
     const struct counters *c = &w.d->counters;
     int in_flight = requests_count(w.d->requests), open = 0, followers = 0, audits = 0, open_audits = 0,
         sent = 0;
-    for (int s = 0; s < pipeline.n_stages; s++)
-        for (int i = 0; i < registry_replicas(w.d->registry, s); i++)
-            check_worker(registry_worker(w.d->registry, s, i), s, i);
+    check_workers();
     for (int i = 0; i < requests_slots(w.d->requests); i++) {
         const struct request_entry *e = requests_slot(w.d->requests, i);
         if (e)
@@ -236,7 +247,7 @@ static void check(void)
     check_estimates(&w.d->admission);
     check_relays();
     FUZZ_CHECK(in_flight <= pipeline.broker.max_requests);
-    FUZZ_CHECK(requests_bytes(w.d->requests) <= (size_t)pipeline.broker.max_memory_mb << 20);
+    FUZZ_CHECK(requests_bytes(w.d->requests) <= (size_t)(pipeline.broker.max_memory_mb * (1 << 20)));
 }
 
 static void tick(void)
@@ -490,7 +501,7 @@ static void event(void)
 static void choose_pipeline(void)
 {
     struct pipeline *p = &pipeline;
-    p->n_stages = 1 + (int)fuzz_below(&w.in, 3);
+    p->n_stages = 1 + (int)fuzz_below(&w.in, STAGES);
     for (int s = 0; s < p->n_stages; s++) {
         p->stage[s].n_replicas = 1 + (int)fuzz_below(&w.in, 3);
         p->stage[s].max_batch = 1 + (int)fuzz_below(&w.in, 4);
@@ -500,7 +511,7 @@ static void choose_pipeline(void)
     p->cache.wait_us = 2000;
     p->updates.sample = p->updates.audit = fuzz_below(&w.in, 4) * 0.3;
     p->broker = (struct broker_config){.max_requests = 1 + (int)fuzz_below(&w.in, 12),
-                                       .max_memory_mb = 1,
+                                       .max_memory_mb = 1.0 / 32, /* fewer than twelve large inputs */
                                        .deadline_ms = 1 + (int)fuzz_byte(&w.in) * 4,
                                        .retries = (int)fuzz_below(&w.in, 4),
                                        .heartbeat_ms = 20,
@@ -544,6 +555,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     self.incarnation = fuzz_number(&w.in);
     if (dispatch_new(&w.d, &pipeline, &io, &self, w.now))
         abort();
+    span_log_init(&w.d->spans, SPANS, ROLE_BROKER, 0, 0); /* it has no memory yet */
     choose_variants();
     for (int i = 0; i < EVENTS && w.in.at < w.in.end && w.n_admitted < REQUESTS; i++)
         event();

@@ -105,6 +105,7 @@ static int on_result(void *arg, const struct message *m)
     int i = 0;
     (void)arg;
     fuzz_check_sent(m);
+    FUZZ_CHECK(in);
     while (i < in->n && in->item[i].request != m->result.request)
         i++;
     FUZZ_CHECK(i < in->n && m->result.label >= 0 && in->dim == DIM);
@@ -191,7 +192,7 @@ static void ask(const struct message *m)
             numbers[i] = fuzz_byte(&w.in) > 250 ? (float)NAN : (float)fuzz_byte(&w.in) / 32;
         for (int i = 0; i < in->n; i++)
             w.kept += (in->item[i].flags & (JOB_SAMPLED | JOB_AUDIT)) != 0;
-        w.asked = in;
+        w.asked = in->told ? NULL : in; /* it has its verdict already */
     }
     w.hits = 0;
     cache_brain_lookup(w.brain, &from, m, fuzz_byte(&w.in) > 250 ? NULL : numbers, &came, w.now);
@@ -216,6 +217,7 @@ static void fill_lookup(struct lookup *l)
     l->exit = how & 1 ? fuzz_below(&w.in, EXITS) : (uint32_t)fuzz_number(&w.in);
     l->sequence = fuzz_number(&w.in);
     l->sent_ns = fuzz_number(&w.in);
+    l->told = (how & 0xe0) == 0xe0;
     l->dim = how & 6 ? DIM : (uint32_t)fuzz_number(&w.in);
     l->origin = how & 8 ? 77 + (uint64_t)l->exit : fuzz_number(&w.in);
     l->n = (int)fuzz_below(&w.in, how & 16 ? 4 : MESSAGE_MAX_BATCH + 1);

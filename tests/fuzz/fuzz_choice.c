@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "broker/choice/figures.h"
 
@@ -91,20 +89,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *end = memchr(data, 0, size);
     size_t text = end ? (size_t)(end - data) : size;
-    int fd = memfd_create("figures", 0);
+    char *copy = malloc(text + 1);
     struct error e = {0};
     struct figures f;
-    char path[64];
 
-    if (fd < 0 || write(fd, data, text) != (ssize_t)text)
-        abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    if (figures_load(&f, path, &e)) {
+    if (!copy)
+        return 0;
+    memcpy(copy, data, text);
+    copy[text] = '\0';
+    if (figures_parse(&f, copy, "fuzz", &e)) {
         if (!e.text[0] || strchr(e.text, '\n'))
             abort();
     } else if (end) {
         drive(&f, end + 1, size - text - 1);
     }
-    close(fd);
+    free(copy);
     return 0;
 }

@@ -54,6 +54,35 @@ static inline uint64_t fuzz_number(struct fuzz_input *in)
     return n;
 }
 
+/* How many bytes of a message one of that type has. */
+static inline size_t fuzz_extent(enum message_type type)
+{
+#define FUZZ_BODY(TYPE, body) \
+    case TYPE:                \
+        return offsetof(struct message, body) + sizeof(((struct message *)0)->body);
+    switch (type) {
+        FUZZ_BODY(MESSAGE_REQUEST, request)
+        FUZZ_BODY(MESSAGE_ANSWER, answer)
+        FUZZ_BODY(MESSAGE_JOB, job)
+        FUZZ_BODY(MESSAGE_LOOKUP, lookup)
+        FUZZ_BODY(MESSAGE_VERDICT, verdict)
+        FUZZ_BODY(MESSAGE_RESULT, result)
+        FUZZ_BODY(MESSAGE_HELLO, hello)
+        FUZZ_BODY(MESSAGE_HEARTBEAT, heartbeat)
+        FUZZ_BODY(MESSAGE_CANCEL, cancel)
+        FUZZ_BODY(MESSAGE_OUTCOME, outcome)
+        FUZZ_BODY(MESSAGE_STATUS_REPLY, status_reply)
+        FUZZ_BODY(MESSAGE_DRAIN, drain)
+        FUZZ_BODY(MESSAGE_SPANS, spans)
+        FUZZ_BODY(MESSAGE_FEEDBACK, feedback)
+        FUZZ_BODY(MESSAGE_TIMES, times)
+        FUZZ_BODY(MESSAGE_RELAYS, relays)
+    default: /* without a body, or none that is known */
+        return offsetof(struct message, request);
+    }
+#undef FUZZ_BODY
+}
+
 /* The largest bodies are not cleared whole for every message. */
 #define FUZZ_CLEARED_BYTES 2048
 
@@ -104,7 +133,7 @@ static inline bool fuzz_raw(struct fuzz_input *in, struct message *m)
     return message_decode(m, from, size, &e) == FL_OK;
 }
 
-#define FUZZ_PAYLOAD_BYTES (1 << 16)
+#define FUZZ_PAYLOAD_BYTES (1 << 12)
 
 /* The payload that m announces, zeroed; false when it is larger than a fuzzer wants to carry. */
 static inline bool fuzz_payload(const struct message *m, zmq_msg_t *payload)

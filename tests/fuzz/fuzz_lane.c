@@ -5,14 +5,80 @@
  * lies within its ring, a message has the payload that it announces, and while the other end is honest all
  * messages arrive once, in order and whole.
  */
-#include "fuzz_input.h"
-#include "link/lane.h"
-
+#include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define STEPS 300
+#include "fuzz_input.h"
+#include "no_kernel.h"
+
+#include "link/lane.h"
+#include "link/ring.h"
+
 #define SIZE  LANE_RING_LEAST
+#define VIEWS 3
+
+/* The kernel's part of a lane, once for all runs: to map memory costs more than a run does. A view that is
+ * closed is poisoned, as unmapped memory would be. */
+static uint8_t *view[VIEWS];
+static bool view_is_open[VIEWS];
+
+static int the_fd = -1;
+
+static int the_memory(void)
+{
+    size_t bytes = 2 * ring_memory(SIZE);
+    if (the_fd < 0) {
+        the_fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        FUZZ_CHECK(the_fd >= 0 && !ftruncate(the_fd, (off_t)bytes));
+        FUZZ_CHECK(!fcntl(the_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL));
+        for (int i = 0; i < VIEWS; i++) {
+            view[i] = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, the_fd, 0);
+            FUZZ_CHECK(view[i] != MAP_FAILED);
+        }
+    }
+    no_kernel_touch(view[0], bytes, true);
+    memset(view[0], 0, bytes);
+    no_kernel_touch(view[0], bytes, false);
+    return the_fd;
+}
+
+static void *view_open(int fd, size_t bytes)
+{
+    int i = 0;
+    while (i < VIEWS && view_is_open[i])
+        i++;
+    FUZZ_CHECK(i < VIEWS && fd == the_fd && bytes == 2 * ring_memory(SIZE));
+    view_is_open[i] = true;
+    no_kernel_touch(view[i], bytes, true);
+    return view[i];
+}
+
+static int view_close(const void *at, size_t bytes)
+{
+    int i = 0;
+    while (i < VIEWS && view[i] != at)
+        i++;
+    FUZZ_CHECK(i < VIEWS && view_is_open[i]);
+    view_is_open[i] = false;
+    no_kernel_touch(view[i], bytes, false);
+    return 0;
+}
+
+#define memfd_create(name, flags)               the_memory()
+#define posix_fallocate(fd, at, bytes)          ((void)(bytes), 0)
+#define fcntl(fd, command, ...)                 ((command) == F_GET_SEALS ? F_SEAL_SHRINK : 0)
+#define mmap(at, bytes, protection, how, fd, o) view_open(fd, bytes)
+#define munmap(at, bytes)                       view_close(at, bytes)
+#include "proto/link/lane.c"
+#undef memfd_create
+#undef posix_fallocate
+#undef fcntl
+#undef mmap
+#undef munmap
+
+#define STEPS 300
 #define KEPT  8
 #define MOST  20000 /* bytes of a payload: a few fill the ring */
 
@@ -81,13 +147,12 @@ static void they_write(void)
 
 static void check_payload(const struct message *m, zmq_msg_t *payload)
 {
-    const volatile uint8_t *data = zmq_msg_data(payload);
+    const uint8_t *data = zmq_msg_data(payload);
     size_t size = zmq_msg_size(payload);
-    uint8_t differs = 0;
     FUZZ_CHECK(message_payload_bytes(m) == (int64_t)size);
-    for (size_t i = 0; i < size; i++)
-        differs |= data[i] ^ (uint8_t)f.received;
-    FUZZ_CHECK(!differs || f.hostile); /* once: a fuzzer counts each comparison */
+    /* each is the first one, and that one is right; once: a fuzzer counts each comparison */
+    bool right = !size || (*data == (uint8_t)f.received && !memcmp(data, data + 1, size - 1));
+    FUZZ_CHECK(right || f.hostile);
 }
 
 static void we_receive(bool copy)
@@ -193,10 +258,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.in = (struct fuzz_input){data, data + size};
     if (!(f.mine = lane_make(SIZE, SIZE, &fd)) || !(f.theirs = lane_map(fd, SIZE, SIZE)))
         abort();
-    f.raw = mmap(NULL, 2 * ring_memory(SIZE), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (f.raw == MAP_FAILED)
-        abort();
-    close(fd);
+    f.raw = view_open(fd, 2 * ring_memory(SIZE));
     ring_open(&f.raw_out, f.raw, SIZE, false);
     for (int i = 0; i < STEPS && f.in.at < f.in.end; i++)
         step();
@@ -205,6 +267,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (f.n)
         zmq_msg_close(&f.kept[--f.n]);
     lane_release(f.theirs);
-    munmap(f.raw, 2 * ring_memory(SIZE));
+    view_close(f.raw, 2 * ring_memory(SIZE));
+    for (int i = 0; i < VIEWS; i++)
+        FUZZ_CHECK(!view_is_open[i]);
     return 0;
 }

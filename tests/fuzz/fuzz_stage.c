@@ -57,7 +57,7 @@ static void make_setup(void)
                                    .max_batch = BATCH,
                                    .expects = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, INPUT / 4}},
                                    .n_segments = 3,
-                                   .segment = {{0, 2, 1}, {1, 3, 2}, {-1, 0, 0}}};
+                                   .segment = {{0, 2, 1, 0}, {1, 3, 2, 0}, {-1, 0, 0, 0}}};
     f.setup.self = (struct hello){.role = ROLE_STAGE, .stage = 1, .incarnation = 3, .ready = true};
 }
 
@@ -409,6 +409,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.exits = 0;
     f.now = 1000 * NS_PER_S;
     memset(f.request, 0, sizeof f.request);
+    memset(&f.last, 0, sizeof f.last);
     f.in = (struct fuzz_input){data, data + size};
     if (stage_brain_new(&f.b, &f.setup, &io, &engine))
         abort();

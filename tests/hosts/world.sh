@@ -83,15 +83,15 @@ boot() { # K
     setsid nsenter -t "$(cat "$world/pid")" --pid --net --mount -- unshare --net --mount --uts --ipc --pid --fork \
         --kill-child --mount-proc "$self" _host "$k" </dev/null >>"$world/h$k/log" 2>&1 &
     chain=$!
-    until_true 10 "host $k" child $chain
+    until_true 60 "host $k" child $chain
     inner=$(child $chain)
-    until_true 10 "host $k" child "$inner"
+    until_true 60 "host $k" child "$inner"
     child "$inner" >"$world/h$k/pid"
     # The same hardware address after each boot: the others remember it.
     enter bridge ip link add "v$k" type veth peer name eth0 netns "$(cat "$world/h$k/pid")" \
         address "$(printf '02:00:0a:4d:00:%02x' "$k")"
     enter bridge ip link set "v$k" master br0 up
-    until_true 20 "sshd of host $k" test -s "$world/h$k/sshd.pid"
+    until_true 60 "sshd of host $k" test -s "$world/h$k/sshd.pid"
     [ ! -f "$world/slurm/slurm.conf" ] || slurm_node "$k"
 }
 keys_of() { # K
@@ -141,9 +141,9 @@ up() { # N [--owner PID]
         sh -c 'ip link add br0 type bridge && ip link set br0 up && while :; do sleep 1000000 & wait $!; done' \
         </dev/null >"$world/log" 2>&1 &
     echo $! >"$world/chain"
-    until_true 10 "the world" child $!
+    until_true 60 "the world" child $!
     child $! >"$world/pid"
-    until_true 10 "the bridge" enter bridge ip link show br0
+    until_true 60 "the bridge" enter bridge ip link show br0
     [ -z "$owner" ] || setsid sh -c "tail -s 0.2 --pid=$owner -f /dev/null; exec '$self' down" </dev/null >/dev/null 2>&1 &
     for k in $(seq 0 "$n"); do boot "$k"; done
     echo "$world"
@@ -153,7 +153,7 @@ down() {
     [ -f "$world/chain" ] || return 0
     chain=$(cat "$world/chain") first=$(cat "$world/pid")
     ! grep -qs unshare "/proc/$chain/cmdline" || kill -9 "$chain"
-    until_true 10 "the end of the world" sh -c "! test -d /proc/$first"
+    until_true 60 "the end of the world" sh -c "! test -d /proc/$first"
     rm -rf "$world"
 }
 pid_of() { # K
@@ -175,6 +175,19 @@ enter() { # K|bridge COMMAND ...
             cd "$FREEZELINE_CWD" 2>/dev/null || cd; unset FREEZELINE_CWD; exec "$@"' sh "$@"
 }
 
+# The others forget that they asked for its address in vain: else they refuse what comes next, for a second or more.
+forwards() { # K
+    enter bridge ip -d link show "v$1" | grep -q 'state forwarding'
+}
+join() { # K
+    enter bridge ip link set "v$1" up
+    until_true 60 "the link of host $1" forwards "$1"
+    for f in "$world"/h*/pid; do
+        k=${f%/pid}
+        [ ! -d "/proc/$(cat "$f")" ] || (enter "${k##*/h}" ip neigh flush dev eth0)
+    done
+}
+
 . "$(dirname "$0")/slurm.sh"
 cwd=$PWD
 self=$(cd "$(dirname "$0")" && pwd)/world.sh
@@ -191,10 +204,10 @@ cut)
     enter bridge ip link set "v$1" down
     [ -z "${2:-}" ] || { sleep "$2" && enter bridge ip link set "v$1" up; }
     ;;
-join) enter bridge ip link set "v$1" up ;;
+join) join "$1" ;;
 kill)
     kill -9 "$(pid_of "$1")"
-    until_true 10 "the end of host $1" sh -c "! test -d /proc/$(pid_of "$1")"
+    until_true 60 "the end of host $1" sh -c "! test -d /proc/$(pid_of "$1")"
     ;;
 boot) boot "$1" ;;
 slurm) slurm_up ;;

@@ -100,12 +100,15 @@ static int send_requests(struct traffic *t, int count)
     return t->early - early;
 }
 
-/* Traffic until a fifth of it is answered early. */
+/* Traffic until a fifth of it is answered early. A pause after each round: a learner has the cores that
+ * others leave, and on a busy machine that is little. */
 static void learn(struct traffic *t)
 {
-    for (int round = 0; round < ROUNDS - 10; round++)
+    for (int round = 0; round < ROUNDS - 10; round++) {
         if (send_requests(t, ROUND) > ROUND / 5)
             return;
+        sleep(1);
+    }
     fail_msg("after %d requests caches answered %d", t->sent, t->early);
 }
 
@@ -203,8 +206,24 @@ static void bench_tells_what_the_data_say(struct harness *h)
     assert_int_equal(count_of(h, "feedback", line, "taken"), 100);
 }
 
+/* The oldest of the epochs that are kept: not each number came to serve. */
+static int oldest_kept(struct harness *h)
+{
+    const char *list, *last;
+
+    tool_ok(h, "cache history", "");
+    assert_non_null(list = strstr(output, "kept, to go back to: "));
+    list += strlen("kept, to go back to: ");
+    last = list + strcspn(list, "\n");
+    while (last > list && last[-1] != ' ')
+        last--;
+    return atoi(last);
+}
+
 static void an_operator_sees_it_and_stops_it(struct harness *h)
 {
+    char number[16], serves[48];
+
     json_t *status = tool_json(h, "status", ""), *learner = json_object_get(status, "learner");
     assert_true(json_array_size(json_object_get(status, "events")) > 0);
     assert_true(json_integer_value(json_object_get(learner, "epoch")) > 0);
@@ -213,9 +232,11 @@ static void an_operator_sees_it_and_stops_it(struct harness *h)
     assert_true(count_of(h, "cache", "history", "epoch") > 0);
     tool_ok(h, "cache freeze", "");
     assert_said("learning is frozen");
-    tool_ok(h, "cache thaw", "");
-    tool_ok(h, "cache rollback 1", "");
-    assert_said("epoch 1 serves again");
+    snprintf(number, sizeof number, "%d",
+             oldest_kept(h)); /* while frozen: else a new one could push it out */
+    snprintf(serves, sizeof serves, "epoch %s serves again", number);
+    tool_ok(h, "cache rollback", number);
+    assert_said(serves);
     tool_ok(h, "cache thaw", "");
     tool_ok(h, "top", "--once");
     assert_said("last events");

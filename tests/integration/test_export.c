@@ -301,6 +301,25 @@ static void compose_takes_the_file(void UNUSED **state)
     end(&w);
 }
 
+/* A password that lies elsewhere than the state is there in the container. */
+static void compose_brings_what_redis_wants(void UNUSED **state)
+{
+    struct world w =
+        begin("name: tiny\nredis: {endpoint: \"127.0.0.1:6379\", password_file: /elsewhere/pw,\n"
+              "  tls: true, tls_ca: /elsewhere/ca, tls_cert: /elsewhere/own, tls_key: /elsewhere/own}\n");
+    char line[2 * HARNESS_PATH];
+
+    assert_int_equal(export(&w, "compose", ""), 0);
+    snprintf(line, sizeof line,
+             "grep '{type: bind, source: \"/elsewhere/pw\", target: \"/elsewhere/pw\", read_only: true}' %s",
+             w.folder);
+    assert_int_equal(shell(line), 0);
+    snprintf(line, sizeof line, "grep -c 'source: \"/elsewhere/own\"' %s", w.folder); /* of both, one mount */
+    assert_int_equal(shell(line), 0);
+    assert_string_equal(output, "1\n");
+    end(&w);
+}
+
 static void each_host_gets_its_own(void UNUSED **state)
 {
     struct world w = begin("name: tiny\nhosts: [{name: x, address: 10.1.1.1}, {name: y, address: 10.1.1.2}]\n"
@@ -346,6 +365,7 @@ int main(void)
         cmocka_unit_test(systemd_finds_no_fault),
         cmocka_unit_test(containers_run_what_stands_there),
         cmocka_unit_test(compose_takes_the_file),
+        cmocka_unit_test(compose_brings_what_redis_wants),
         cmocka_unit_test(each_host_gets_its_own),
         cmocka_unit_test(words_are_quoted_for_systemd),
     };

@@ -101,7 +101,17 @@ runs() {
     return $rc
 }
 
+# With a Redis that asks who comes: its files are in the secret, and the pods' pipeline file names them there.
+brings_what_redis_wants() {
+    echo s3cret >pw && "$freezeline" export kubernetes -c p.yaml --image i:1 --to kr --set redis.endpoint=redis.example:6379 \
+        --set redis.password_file=pw || return 1
+    sed -n 1p kr/manifests.yaml | grep "^# Its keys: kubectl create secret generic my-net-keys --from-file=redis-password='.*pw'\$" &&
+        grep '^ *"* *redis:.*\|password_file' kr/manifests.yaml | grep -q '/var/lib/freezeline/keys/redis-password' &&
+        grep -q 'secretName: my-net-keys' kr/manifests.yaml && ! grep -r s3cret kr/manifests.yaml
+}
+
 check "export kubernetes" exported
+check "a Redis with a password" brings_what_redis_wants
 check "an object for all that a cluster needs" has_all_kinds
 check "documents" split
 check "pods may do little" confined

@@ -1,24 +1,12 @@
 #!/bin/sh
 # test_rollout_hosts.sh - a rollout of a pipeline that runs on two hosts: every request of a steady load is answered
 #
-# Hosts are network namespaces with an sshd each (tests/hosts/world.sh); skipped where they cannot be made.
+# Skipped where hosts cannot be made (hosts.sh).
 set -u
 . "$(dirname "$0")/checks.sh"
-world=tests/hosts/world.sh
-build=${FREEZELINE_BUILD:-$PWD/build/release}
-case $build in /*) ;; *) build=$PWD/$build ;; esac
-unset FREEZELINE_BUILD
-trap '$world down; rm -rf "$work"' EXIT
-export FREEZELINE_WORLD="$work/world"
+. tests/integration/hosts.sh
 
-$world up 2 --owner $$ >"$work/up" || {
-    cat "$work/up"
-    [ "$(grep -c '^skipped: ' "$work/up")" = 1 ] && echo "[  SKIPPED ] hosts" && exit 0
-    exit 1
-}
-fl() { # on the machine where a user sits
-    $world exec 0 "$build/freezeline" "$@"
-}
+hosts_up 2
 until_true() { # COMMAND ...: within a minute
     for i in $(seq 300); do
         "$@" >"$work/tried" 2>&1 && return 0
@@ -122,12 +110,6 @@ down_ends_what_was_killed() {
         ! $world exec $k pgrep -l freezeline || return 1
     done
 }
-no_reports() {
-    for k in 1 2; do
-        ! $world exec $k sh -c 'grep -rE "Sanitizer|runtime error:" /root/.cache --include="*.log" --include="*.out"' ||
-            return 1
-    done
-}
 check "a model that answers otherwise is left" worse_is_left
 check "ports of another" port_in_use
 check "a rollout that is killed leaves nothing" killed_leaves_nothing
@@ -135,5 +117,5 @@ check "files that are no worse are taken" better_is_taken
 check "no request failed" none_failed
 asks
 check "down ends what a killed rollout left" down_ends_what_was_killed
-check "no sanitizer has reported" no_reports
+check "no sanitizer has reported" no_reports 1 2
 finish

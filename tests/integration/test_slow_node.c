@@ -1,7 +1,8 @@
 /* test_slow_node.c - one node that takes longer than broker.dead_after_ms: no death, unless it seems to hang
  *
  * The first convolution of slow.onnx takes a second with the reference kernel; sanitizers make that forty
- * times slower, so there wide.onnx has to do.
+ * times slower, so there wide.onnx has to do. A busy machine lets a node, and a heartbeat, take longer: how
+ * long the node takes is measured first, and a third of that is what a worker may be silent for.
  */
 #include "harness.h"
 
@@ -19,7 +20,7 @@ enum { SIDE = 16, REQUESTS = 1 };
 #endif
 
 static const char vouched[] = "stages: 1\nexits: none\ncache: {kind: none}\nkernels: reference\n"
-                              "broker: {deadline_ms: 120000, heartbeat_ms: 20, dead_after_ms: 250}\n";
+                              "broker: {deadline_ms: 120000, heartbeat_ms: 20, dead_after_ms: %d}\n";
 static const char doubted[] =
     "stages: 1\nexits: none\ncache: {kind: none}\nkernels: reference\n"
     "broker: {deadline_ms: 120000, heartbeat_ms: 10, dead_after_ms: 50, hung_after_ms: 150}\n";
@@ -43,21 +44,18 @@ static void submit(struct client *client, uint64_t *id)
         fail_msg("%s", e.text);
 }
 
-static void test_a_long_node_is_no_death(void **state)
+/* All are answered at the first attempt. Returns how long the longest computed, in ms. */
+static int longest_of(struct client *client, int requests)
 {
-    struct client *client;
-    struct status_reply s;
     struct answer a;
     struct error e;
     float scores[10];
     uint64_t id, longest_ns = 0;
-    int broker, n;
-    struct harness *h = up(vouched, &client, &broker);
-    (void)state;
+    int n;
 
-    for (int i = 0; i < REQUESTS; i++)
+    for (int i = 0; i < requests; i++)
         submit(client, &id);
-    for (int i = 0; i < REQUESTS; i++) {
+    for (int i = 0; i < requests; i++) {
         if (client_receive(client, 120000, &a, scores, 10, &n, &e))
             fail_msg("%s", e.text);
         if (a.error)
@@ -66,12 +64,33 @@ static void test_a_long_node_is_no_death(void **state)
         assert_int_equal(a.attempts, 1);
         longest_ns = a.trace.stage[0].compute_ns > longest_ns ? a.trace.stage[0].compute_ns : longest_ns;
     }
-    assert_true(longest_ns > 250 * NS_PER_MS); /* or nothing was tried */
-    s = harness_status(client);
-    assert_int_equal(s.retried, 0);
+    return (int)(longest_ns / NS_PER_MS);
+}
+
+static int up_and_measure(int dead_after_ms, int requests)
+{
+    char yaml[sizeof vouched + 16];
+    struct client *client;
+    int broker, longest_ms;
+    struct harness *h;
+
+    snprintf(yaml, sizeof yaml, vouched, dead_after_ms);
+    h = up(yaml, &client, &broker);
+    longest_ms = longest_of(client, requests);
+    assert_int_equal(harness_status(client).retried, 0);
     assert_int_equal(harness_count(h, broker, "is gone"), 0);
     client_free(client);
     harness_free(h);
+    return longest_ms;
+}
+
+static void test_a_long_node_is_no_death(void **state)
+{
+    int dead_after_ms = up_and_measure(60000, REQUESTS) / 3; /* batches may fall otherwise the second time */
+    (void)state;
+
+    assert_true(dead_after_ms >= 200);                                    /* ten heartbeats */
+    assert_true(up_and_measure(dead_after_ms, REQUESTS) > dead_after_ms); /* or nothing was tried */
 }
 
 /* Its thread may never come back: the broker must find out. */

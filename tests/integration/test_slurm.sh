@@ -88,11 +88,26 @@ ready() { [ "$(cat state/run/job-ready)" = "$1" ]; }
 submitted() { fl up --on slurm | grep '3 hosts, ready: 7 processes'; }
 on_three_hosts() { [ "$(fl status | grep -c -e '^stage[012].0 .* ready')" = 3 ] && [ "$(fl status | awk '/ready/ && $2 ~ /^h[123]$/ { print $2 }' | sort -u | wc -l)" = 3 ]; }
 logs_of_all() { [ "$(fl logs --lines 1 | grep -o '^h[123]: stage' | sort -u | wc -l)" = 3 ]; }
+# Another cut answers the same; a steady load meets the change.
+rolled_out() {
+    there 0 sh -c "echo \$\$ >clients; exec '$freezeline' bench -c p.yaml --rate 20 --data cifar10:requests.bin \
+        --no-cache --no-warm-up --duration 3600 --json" >load 2>load.err &
+    clients=$!
+    sed 's|^stages: 3|stages: [{last: /blocks.2/Relu_1}, {last: /blocks.5/Relu_1}, {}]|' p.yaml >cut && cat cut >p.yaml
+    fl rollout --steps 50 --step-requests 10 --step-time 60 --slower 10000 --tolerance 100 --json >rolled 2>&1
+    cat rolled
+    there 0 kill -INT "$(cat clients)"
+    wait $clients
+    cat load.err
+    grep -q '"applied": true' rolled && grep -q '"handed_on": *[1-9]' rolled && grep -q '"errors": 0,' load &&
+        on_three_hosts && same
+}
 restarted() { fl restart stage1.0 | grep 'started again'; }
 refuses_a_second() { ! fl up --on slurm 2>again && grep "it is up already, as Slurm's job $(job)" again; }
 ends() { fl down | grep stopped && nothing_left && [ ! -e state/run/job ] && [ ! -e state/run/launch.json ]; }
 
-allocated() {
+allocated() { # the first that ever runs there, as far as its folder knows
+    rm -rf state/logs
     there 0 salloc --quiet -N3 -c2 sh -c "'$freezeline' up --on slurm -c p.yaml && '$freezeline' infer -c p.yaml --input pictures --json >inside && '$freezeline' down -c p.yaml" &&
         cat inside whole | answers >now && alike now && nothing_left
 }
@@ -135,6 +150,7 @@ check "up --on slurm submits a job and waits until it serves" submitted
 check "its stages are on three hosts" on_three_hosts
 check "its answers are those of one host" same
 check "logs come from all of them" logs_of_all
+check "a change is rolled out" rolled_out
 check "a worker is started again" restarted
 check "a second up is refused" refuses_a_second
 check "down ends the job and leaves nothing" ends

@@ -40,7 +40,7 @@ static int shell(struct transport *t, int host, const char *script, char *out, s
     struct host_result r;
     struct error e = {0};
 
-    if (transport_script(t, host, script, NULL, 60000, &r, &e))
+    if (transport_script(t, host, script, NULL, 300000, &r, &e))
         fail_msg("%s", e.text);
     if (out)
         snprintf(out, size, "%s", r.out);
@@ -51,7 +51,7 @@ static int shell(struct transport *t, int host, const char *script, char *out, s
 static int until(struct transport *t, int host, const char *script)
 {
     char loop[1024];
-    snprintf(loop, sizeof loop, "for i in $(seq 300); do if %s; then exit 0; fi; sleep 0.1; done; exit 1",
+    snprintf(loop, sizeof loop, "for i in $(seq 1200); do if %s; then exit 0; fi; sleep 0.1; done; exit 1",
              script);
     return shell(t, host, loop, NULL, 0);
 }
@@ -100,7 +100,7 @@ static void bytes_pass_as_they_are(void UNUSED **state)
 
     for (size_t i = 0; i < size; i++)
         ((char *)(uintptr_t)in.data)[i] = (char)(i * 7 + i / 251);
-    assert_int_equal(transport_run(t, 1, argv, &in, 60000, &r, NULL), FL_OK);
+    assert_int_equal(transport_run(t, 1, argv, &in, 300000, &r, NULL), FL_OK);
     assert_int_equal(r.status, 0);
     assert_non_null(strstr(r.out, "\n1000003\n"));
     assert_memory_equal(r.out + r.size - 7, (const char *)in.data + size - 7, 7);
@@ -138,7 +138,7 @@ static void a_step_lives_on_and_its_end_is_told(void UNUSED **state)
     assert_int_equal(until(t, 2, "grep -q \"it's here\" logs/deep/step.log"), 0);
     assert_int_equal(shell(t, 2, "pkill -TERM -o -f 'trap .echo [a]sked'", NULL, 0), 0);
     assert_int_equal(until(t, 2, "grep -q asked logs/deep/step.log"), 0);
-    for (int i = 0; i < 300 && !strstr(text, "exit code 3"); i++) {
+    for (int i = 0; i < 1200 && !strstr(text, "exit code 3"); i++) {
         ssize_t n = pread(fd, text, sizeof text - 1, 0);
         text[n > 0 ? n : 0] = 0;
         usleep(100000);
@@ -217,7 +217,7 @@ static void jobs_are_submitted_and_cancelled(void UNUSED **state)
     assert_int_equal(slurm_job_state(job, is, &e), FL_OK);
     assert_true(!strcmp(is, "PENDING") || !strcmp(is, "RUNNING") || !strcmp(is, "CONFIGURING"));
     assert_int_equal(slurm_cancel(job, false, &e), FL_OK);
-    for (int i = 0; i < 300 && strcmp(is, "CANCELLED"); i++) {
+    for (int i = 0; i < 1200 && strcmp(is, "CANCELLED"); i++) {
         usleep(100000);
         assert_int_equal(slurm_job_state(job, is, &e), FL_OK);
     }

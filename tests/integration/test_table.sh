@@ -22,7 +22,7 @@ assert all(len(s["ratios"]) == 2 and s["limit"] > 0 and s["met"] in (True, False
 EOF
 }
 names_what_to_install() {
-    ORT=$work/nowhere tests/bench/table.py --compare configs/demo/demo.onnx --rounds 1 | grep 'demo.onnx float32, ms *[1-9].*peer not measured: npm install'
+    ORT=$work/nowhere tests/bench/table.py --compare configs/demo/demo.onnx --rounds 1 | grep 'demo.onnx float32, ms *[0-9.]*[1-9].*peer not measured: npm install'
 }
 says_that_a_model_is_missing() {
     tests/bench/table.py --networks "$work" --only conv1d --rounds 1 | grep 'not measured: conv1d.onnx is not there'

@@ -143,6 +143,27 @@ static void test_kmeans_is_built(void **state)
     check_kind("kmeans");
 }
 
+/* a has its cache, b is to teach one: with other calibration points a only calibrates, and both come to the
+ * same. */
+static void check_other_calibration(struct world *a, struct world *b)
+{
+    struct matrix_file some = a->calibrate;
+    struct cache *c, *d;
+    char files[80];
+    some.rows = CALIBRATE / 8;
+    some.tag++;
+    snprintf(files, sizeof files, "%s/exit1.*", b->dir);
+    clear(files);
+    a->in.calibrate = b->in.calibrate = &some;
+    a->calls = b->calls = 0;
+    c = build(a);
+    d = build(b);
+    assert_true(a->calls <= some.rows && a->calls < b->calls / 4);
+    check_same_bytes(c, d);
+    cache_free(c);
+    cache_free(d);
+}
+
 static void test_learned_is_built(void **state)
 {
     struct world *a = world_new("learned", -1), *b = world_new("learned", -1);
@@ -169,6 +190,7 @@ static void test_learned_is_built(void **state)
     check_same_bytes(c, d);
     cache_free(c);
     cache_free(d);
+    check_other_calibration(a, b);
     matrix_close(&scores);
     world_free(a);
     world_free(b);

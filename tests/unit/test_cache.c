@@ -126,6 +126,84 @@ static void test_map_by_hand(void **state)
     }
 }
 
+/* Three channels or so, a few classes, everything at random. */
+static struct cache *random_map(const struct map *map, int classes, struct shuffle *s)
+{
+    struct projection *p;
+    struct cache *c;
+    assert_int_equal(projection_new_map(&p, map), FL_OK);
+    for (size_t i = 0; i < projection_weights(p); i++)
+        p->weights[i] = half_from_float((float)shuffle_normal(s) * 0.1f);
+    for (size_t i = 0; i < projection_biases(p); i++)
+        p->bias[i] = (float)shuffle_normal(s) * 0.1f;
+    for (int i = 0; i < map->channels; i++) {
+        p->mean[i] = (float)shuffle_normal(s);
+        p->scale[i] = 0.5f + (float)i;
+    }
+    assert_int_equal(cache_new(&c, CACHE_LEARNED, p, classes), FL_OK);
+    projection_release(p);
+    assert_int_equal(predictor_new(&c->learned, map_nodes(map), classes), FL_OK);
+    for (int i = 0; i < map_nodes(map) * classes; i++)
+        c->learned.weights[i] = (float)shuffle_normal(s);
+    for (int i = 0; i < classes; i++)
+        c->learned.bias[i] = (float)shuffle_normal(s);
+    strcpy(c->exit, "exit1");
+    return c;
+}
+
+/* Bytes keep seven bits: confidences move by little, and labels where they are close. One at a time or in a
+ * batch, and with whatever loops the processor allows, the bits are the same. */
+static void check_rounded(const struct map *map, int classes, struct shuffle *s)
+{
+    enum { N = 20 };
+    struct cache *c = random_map(map, classes, s);
+    int dim = map->side * map->side * map->channels;
+    float *x = malloc((size_t)(N * dim) * sizeof *x), spread = 0;
+    struct cache_verdict as_halves[N], v[N], w[N];
+    struct cache_scratch *batch;
+    assert_int_equal(cache_scratch_new(&batch, 7), FL_OK);
+    for (int i = 0; i < N * dim; i++)
+        x[i] = (float)shuffle_normal(s);
+    assert_int_equal(cache_lookup(c, batch, x, N, as_halves), FL_OK);
+    assert_int_equal(cache_round(c), FL_OK);
+    assert_true(c->projection->rounded && c->learned.rounded);
+    assert_int_equal(cache_lookup(c, batch, x, N, v), FL_OK);
+    for (int i = 0; i < N; i++)
+        spread += as_halves[i].confidence / N;
+    for (int i = 0; i < N; i++) {
+        float tolerance = 0.3f * spread;
+        assert_true(v[i].label == as_halves[i].label
+                        ? fabsf(v[i].confidence - as_halves[i].confidence) < tolerance
+                        : v[i].confidence + as_halves[i].confidence < tolerance);
+    }
+    for (int l = INT8_PLAIN; l <= INT8_VNNI; l++) {
+        int8_limit((enum int8_level)l);
+        assert_int_equal(cache_lookup(c, batch, x, N, w), FL_OK);
+        for (int i = 0; i < N; i++) {
+            struct cache_verdict alone = sample_lookup(c, x + i * dim);
+            assert_int_equal(w[i].label, v[i].label);
+            assert_true(w[i].confidence == v[i].confidence);
+            assert_int_equal(alone.label, v[i].label);
+            assert_true(alone.confidence == v[i].confidence);
+        }
+    }
+    cache_scratch_free(batch);
+    cache_free(c);
+    free(x);
+}
+
+static void test_rounded_maps(void **state)
+{
+    static const struct map maps[] = {{3, 1, 2, 1},   {3, 5, 6, 3},   {4, 3, 7, 1},  {5, 7, 16, 2},
+                                      {7, 9, 34, 2},  {8, 16, 48, 3}, {8, 5, 20, 4}, {9, 2, 33, 1},
+                                      {8, 64, 96, 3}, {16, 3, 32, 2}};
+    struct shuffle s;
+    (void)state;
+    shuffle_seed(&s, 21, 0);
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
+        check_rounded(&maps[i], 2 + 5 * (int)i, &s);
+}
+
 static void test_learned_by_hand(void **state)
 {
     static const float x[] = {2, 0.5f}, y[] = {0, 0};
@@ -225,6 +303,13 @@ static struct cache *two_class_kmeans(void)
     return c;
 }
 
+static struct cache *rounded_map(int groups)
+{
+    struct cache *c = small_map(groups);
+    assert_int_equal(cache_round(c), FL_OK);
+    return c;
+}
+
 static void check_same(const struct cache *a, const struct cache *b)
 {
     struct cache_info i = cache_info(a), j = cache_info(b);
@@ -243,12 +328,13 @@ static void test_pack_and_unpack(void **state)
     static const int32_t labels[] = {0, 1, 1};
     struct cache *made[] = {two_class_kmeans(), sample_knn(2, 2, 2, points, labels, 3),
                             small_learned(),    small_map(1),
-                            small_learned(),    small_map(2)},
+                            small_learned(),    small_map(2),
+                            rounded_map(1),     rounded_map(2)},
                  *read;
     (void)state;
     made[4]->learned.against_all = true; /* as packs of before are */
     made[2]->levels = (struct cache_levels){2, {{10000, 0.5f}, {5000, INFINITY}}};
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 8; i++) {
         void *data, *again;
         size_t size, size_again;
         assert_int_equal(cache_pack(made[i], &data, &size), FL_OK);
@@ -268,6 +354,31 @@ static void test_pack_and_unpack(void **state)
         free(data);
         free(again);
     }
+}
+
+/* The last version's packs have no sections of bytes, and are read. */
+static void test_version_of_before(void **state)
+{
+    struct cache *c = small_map(2), *read;
+    struct error e;
+    uint32_t version;
+    void *data;
+    size_t size;
+    (void)state;
+    assert_int_equal(cache_pack(c, &data, &size), FL_OK);
+    for (version = 1; version <= 4; version++) {
+        int rc;
+        memcpy((char *)data + 24, &version, sizeof version);
+        cache_pack_seal(data, size);
+        rc = cache_unpack(&read, data, size, NULL, &e);
+        assert_int_equal(rc, version == 2 || version == 3 ? FL_OK : FL_UNSUPPORTED);
+        if (rc == FL_OK) {
+            check_same(c, read);
+            cache_free(read);
+        }
+    }
+    free(data);
+    cache_free(c);
 }
 
 static void no_levels(struct cache_levels levels)
@@ -378,6 +489,8 @@ static void test_forged_fields_are_refused(void **state)
     forge(small_learned());
     forge(small_map(1));
     forge(small_map(2));
+    forge(rounded_map(1));
+    forge(rounded_map(2));
 }
 
 static void test_another_model_is_named(void **state)
@@ -470,10 +583,12 @@ int main(void)
         cmocka_unit_test(test_kmeans_by_hand),
         cmocka_unit_test(test_learned_by_hand),
         cmocka_unit_test(test_map_by_hand),
+        cmocka_unit_test(test_rounded_maps),
         cmocka_unit_test(test_not_finite_is_a_miss),
         cmocka_unit_test(test_empty_cache_misses),
         cmocka_unit_test(test_precision_changes_no_verdict),
         cmocka_unit_test(test_pack_and_unpack),
+        cmocka_unit_test(test_version_of_before),
         cmocka_unit_test(test_levels_that_are_none_are_refused),
         cmocka_unit_test(test_a_request_is_held_against_the_level_that_it_allows),
         cmocka_unit_test(test_every_flipped_bit_is_noticed),

@@ -20,7 +20,7 @@ static struct cache *apply(const struct cache *old, const float *x, const int32_
 static void test_knn_ring_replaces_the_oldest(void **state)
 {
     static const float points[] = {1, 0, 2, 0, 3, 0};
-    static const int32_t labels[] = {0, 0, 0}, one[] = {1};
+    static const int32_t labels[] = {1, 1, 1}, one[] = {1};
     struct cache *a = sample_knn(2, 2, 1, points, labels, 3), *b;
     size_t budget = 3 * cache_entry_bytes(a);
     (void)state;
@@ -34,6 +34,39 @@ static void test_knn_ring_replaces_the_oldest(void **state)
         a = b;
     }
     assert_true(cache_info(a).index_bytes <= budget);
+    cache_free(a);
+}
+
+/* Eight of ten pairs are of one class: it holds no more of the points than the others do, and none that was
+ * there at first stays. */
+static void test_knn_classes_become_balanced(void **state)
+{
+    enum { POINTS = 60, CLASSES = 3, BATCH = 50 };
+    float x[2 * POINTS] = {0};
+    int32_t label[POINTS] = {0};
+    int count[CLASSES] = {0};
+    struct cache *a = sample_knn(2, CLASSES, 1, x, label, POINTS), *b;
+    size_t budget = POINTS * cache_entry_bytes(a);
+    struct shuffle s;
+    (void)state;
+    shuffle_seed(&s, 3, 1);
+    for (int batch = 0; batch < 60; batch++) {
+        for (int i = 0; i < BATCH; i++) {
+            uint32_t u = shuffle_below(&s, 10);
+            label[i] = u < 2 ? 1 + (int32_t)u : 0;
+            x[2 * i] = (float)(1 + batch);
+        }
+        b = apply(a, x, label, BATCH, 2, budget);
+        assert_int_equal(b->knn.points.n, POINTS);
+        cache_free(a);
+        a = b;
+    }
+    for (int i = 0; i < POINTS; i++) {
+        count[a->knn.label[i]]++;
+        assert_true(half_to_float(a->knn.points.data[2 * i]) >= 1);
+    }
+    for (int c = 0; c < CLASSES; c++)
+        assert_int_equal(count[c], POINTS / CLASSES);
     cache_free(a);
 }
 
@@ -176,6 +209,7 @@ static void test_the_same_updates_give_the_same_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_knn_ring_replaces_the_oldest),
+                                       cmocka_unit_test(test_knn_classes_become_balanced),
                                        cmocka_unit_test(test_knn_grows_without_budget_and_shrinks_to_it),
                                        cmocka_unit_test(test_kmeans_counts_and_moves),
                                        cmocka_unit_test(test_an_unseen_class_is_learned),

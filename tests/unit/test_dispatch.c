@@ -256,7 +256,7 @@ static int told(const struct fixture *f, enum message_type type, uint64_t who)
 static uint32_t outstanding(const struct fixture *f)
 {
     uint32_t n = 0;
-    for (int i = 0; i < registry_places(f->d->registry); i++)
+    for (int i = 0; i < registry_known(f->d->registry); i++)
         n += registry_member(f->d->registry, i)->outstanding;
     return n;
 }
@@ -1305,7 +1305,7 @@ static void audited(struct fixture *f)
 {
     f->pipeline.updates.audit = 1;
     all_workers(f);
-    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 0);
+    hello_as(f, ROLE_CACHE, 0, 0, 200, true, 1);
 }
 
 static void check_audits(const struct fixture *f, uint64_t drawn, uint64_t done, uint64_t dropped)
@@ -1510,44 +1510,6 @@ static void test_shadows_refuse_nobody(void **state)
     check_audits(f, 13, 8, 5); /* there was no place to begin with for three of these */
 }
 
-/* It is not tried again: its input was given up when it was sent. */
-static void test_a_shadow_ends_with_its_worker(void **state)
-{
-    struct fixture *f = *state;
-    audited(f);
-    ask(f, 1);
-    result(f, &f->job[0], FL_OK, 0);
-    assert_int_equal(f->n_jobs, 2);
-    hello(f, 2, 0, 121);
-    dispatch_tick(f->d, f->now);
-    assert_int_equal(f->n_jobs, 2);
-    assert_int_equal(outcome_told(f).request, f->job[1].request);
-    assert_int_equal(outcome_told(f).label, -1);
-    assert_false(outcome_told(f).audit);
-    assert_int_equal(told(f, MESSAGE_CANCEL, 100), 1);
-    result(f, &f->job[1], FL_OK, -1);
-    assert_int_equal(f->n_answers, 1);
-    check_audits(f, 1, 0, 1);
-    check_nothing_is_left(f);
-
-    ask(f, 2);
-    result(f, &f->job[2], FL_OK, 0);
-    for (int i = 0; i < 1000; i++) { /* its result never comes */
-        f->n_control = 0;
-        pass(f, 20);
-        beat_all(f, 120);
-        beat(f, 121);
-    }
-    check_audits(f, 2, 0, 2);
-    check_nothing_is_left(f);
-
-    ask(f, 3);
-    result(f, &f->job[4], FL_OK, 0);
-    result(f, &f->job[5], FL_UNAVAILABLE, -1);
-    check_audits(f, 3, 0, 3);
-    check_nothing_is_left(f);
-}
-
 static void beat_with(struct fixture *f, struct heartbeat h)
 {
     struct message m;
@@ -1556,6 +1518,123 @@ static void beat_with(struct fixture *f, struct heartbeat h)
     m.type = MESSAGE_HEARTBEAT;
     m.heartbeat = h;
     dispatch_control(f->d, &p, &m, f->now);
+}
+
+static void it_learns(struct fixture *f)
+{
+    beat_with(f, (struct heartbeat){.incarnation = 200, .worker_ns = 1, .exits_told = true, .learns = 6});
+}
+
+static void check_lost(const struct fixture *f, const struct job *shadow, const struct job *first)
+{
+    assert_int_equal(outcome_told(f).request, shadow->request);
+    assert_int_equal(outcome_told(f).original, first->request);
+    assert_int_equal(outcome_told(f).label, -1);
+    assert_true(outcome_told(f).audit);
+    assert_int_equal(told(f, MESSAGE_CANCEL, 100), 1);
+}
+
+/* As often as a request would be. */
+static void test_a_shadow_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    struct job *shadow = &f->job[1];
+    audited(f);
+    ask(f, 1);
+    result(f, &f->job[0], FL_OK, 0);
+    assert_int_equal(f->n_jobs, 2);
+    hello(f, 2, 0, 121); /* its worker died */
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(f->n_jobs, 3);
+    assert_int_equal(f->job[2].request, shadow->request);
+    assert_int_equal(f->job[2].flags, JOB_AUDIT | JOB_SAMPLED | JOB_SHADOW);
+    result(f, &f->job[2], FL_UNAVAILABLE, -1);
+    dispatch_tick(f->d, f->now);
+    assert_int_equal(f->n_jobs, 4);
+    result(f, &f->job[2], FL_UNAVAILABLE, -1); /* twice told of one attempt */
+    result(f, &f->job[3], FL_OK, -1);
+    assert_true(outcome_told(f).audit);
+    assert_int_equal(outcome_told(f).original, f->job[0].request);
+    assert_int_equal(outcome_told(f).label, 3);
+    assert_int_equal(f->n_answers, 1);
+    check_audits(f, 1, 1, 0);
+    check_nothing_is_left(f);
+}
+
+/* Only what an exit answered can be lost so, and a learner has to know. */
+static void test_a_lost_shadow_is_told_of(void **state)
+{
+    struct fixture *f = *state;
+    audited(f);
+    it_learns(f);
+    ask(f, 1);
+    result(f, &f->job[0], FL_OK, 0);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(f->n_jobs, i + 1);
+        result(f, &f->job[i], FL_UNAVAILABLE, -1);
+        dispatch_tick(f->d, f->now);
+    }
+    assert_int_equal(f->n_jobs, 4);
+    check_lost(f, &f->job[1], &f->job[0]);
+    result(f, &f->job[3], FL_OK, -1);
+    check_audits(f, 1, 0, 1);
+    check_nothing_is_left(f);
+
+    f->n_jobs = f->n_control = 0;
+    ask(f, 2);
+    result(f, &f->job[0], FL_OK, 0);
+    for (int i = 0; i < 2000; i++) { /* its result never comes */
+        if (!requests_shadows(f->d->requests))
+            break;
+        f->n_control = 0;
+        pass(f, 20);
+        beat_all(f, 0);
+        it_learns(f);
+    }
+    assert_int_equal(f->n_jobs, 4);
+    assert_true(outcome_told(f).audit);
+    assert_int_equal(outcome_told(f).label, -1);
+    check_audits(f, 2, 0, 2);
+    check_nothing_is_left(f);
+}
+
+/* Hits and misses alike, known or not: only the first, a hit that waits, is told of as lost. */
+static void test_for_bytes_all_that_are_drawn_go(void **state)
+{
+    struct fixture *f = *state;
+    struct outcome lost = {0};
+    int audits = 0;
+    audited(f);
+    it_learns(f);
+    f->bytes = 100000; /* of 1 MiB */
+    for (uint64_t i = 1; i <= 4; i++)
+        ask(f, i);
+    f->full = 1; /* nothing leaves */
+    result(f, &f->job[1], FL_OK, -1);
+    result(f, &f->job[0], FL_OK, 0);
+    result(f, &f->job[3], FL_OK, 0);
+    assert_int_equal(requests_shadows(f->d->requests), 2);
+    check_audits(f, 4, 0, 0);
+    f->n_control = 0;
+    f->bytes = 800000;
+    ask(f, 5);
+    assert_int_equal(requests_shadows(f->d->requests), 0);
+    assert_int_equal(f->n_answers, 3);
+    result(f, &f->job[2], FL_OK, 0);
+    assert_int_equal(requests_shadows(f->d->requests), 0);
+    for (int i = 0; i < f->n_control; i++)
+        if (f->control[i].type == MESSAGE_OUTCOME && f->control[i].outcome.audit) {
+            lost = f->control[i].outcome;
+            audits++;
+        }
+    assert_int_equal(audits, 1);
+    assert_int_equal(lost.label, -1);
+    assert_int_equal(lost.original, f->job[0].request);
+    f->full = 0;
+    pass(f, 1);
+    result(f, &f->job[4], FL_OK, -1);
+    check_audits(f, 5, 0, 5);
+    check_nothing_is_left(f);
 }
 
 /* The heartbeat that this member was sent last. */
@@ -1575,7 +1654,7 @@ static void test_stages_hear_where_is_learned(void **state)
     struct fixture *f = *state;
     all_workers(f);
     hello_as(f, ROLE_CACHE, 0, 0, 200, true, 1);
-    beat_with(f, (struct heartbeat){.incarnation = 200, .worker_ns = 1, .exits_told = true, .learns = 6});
+    it_learns(f);
     beat_with(f, (struct heartbeat){.incarnation = 100, .worker_ns = 1});
     assert_int_equal(echo_to(f, 100).learns, 6);
     assert_int_equal(echo_to(f, 100).exits, 0);
@@ -1605,7 +1684,7 @@ static void learns_under_a_promise(struct fixture *f)
     f->pipeline.updates.learn = true;
     all_workers(f);
     hello_as(f, ROLE_CACHE, 0, 0, 200, true, 1);
-    beat_with(f, (struct heartbeat){.incarnation = 200, .worker_ns = 1, .exits_told = true, .learns = 6});
+    it_learns(f);
 }
 
 static void test_labels_of_answered_requests_go_to_a_cache_service(void **state)
@@ -1953,7 +2032,8 @@ static uint64_t audits_told(const struct fixture *f)
 {
     uint64_t n = 0;
     for (int i = 0; i < f->n_control; i++)
-        n += f->control[i].type == MESSAGE_OUTCOME && f->control[i].outcome.audit;
+        n += f->control[i].type == MESSAGE_OUTCOME && f->control[i].outcome.audit &&
+             f->control[i].outcome.label >= 0;
     return n;
 }
 
@@ -2416,7 +2496,9 @@ int main(void)
         test(test_a_shadow_can_be_no_hit),
         test(test_shadows_are_below_other_work),
         test(test_shadows_refuse_nobody),
-        test(test_a_shadow_ends_with_its_worker),
+        test(test_a_shadow_is_tried_again),
+        test(test_a_lost_shadow_is_told_of),
+        test(test_for_bytes_all_that_are_drawn_go),
         test(test_learners_ask_for_audits),
         test(test_stages_hear_where_is_learned),
         test(test_learners_are_members),

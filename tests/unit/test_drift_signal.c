@@ -78,6 +78,24 @@ static void test_the_same_traffic_hardly_ever_raises_one(void **state)
     }
 }
 
+/* Of lives of 20,000 requests that stay as they are, in short windows. */
+static void test_few_lives_have_a_false_signal(void **state)
+{
+    int lives = 0;
+    (void)state;
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct drift_signal *d;
+        struct shuffle s;
+        shuffle_seed(&s, seed, 9);
+        assert_int_equal(drift_signal_new(&d, 2, 100), FL_OK);
+        for (int i = 0; i < 20000; i++)
+            see(d, &s, usual, 1);
+        lives += drift_signal_count(d) > 0;
+        drift_signal_free(d);
+    }
+    assert_in_range(lives, 0, 8);
+}
+
 static void test_a_signal_says_why_and_ends_when_the_new_is_usual(void **state)
 {
     struct drift_signal *d;
@@ -130,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes_are_seen),
         cmocka_unit_test(test_the_same_traffic_hardly_ever_raises_one),
+        cmocka_unit_test(test_few_lives_have_a_false_signal),
         cmocka_unit_test(test_a_signal_says_why_and_ends_when_the_new_is_usual),
         cmocka_unit_test(test_odd_confidences_and_terms),
     };

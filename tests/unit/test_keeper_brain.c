@@ -777,6 +777,28 @@ static void who_has_the_caches_whole_mends_them(void **state)
     end();
 }
 
+/* Who comes has a build of its own, which has learned nothing. When the other looks at the head does not
+ * matter. */
+static void what_was_learned_outlives_damage(void **state)
+{
+    (void)state;
+    for (uint64_t later = 0; later < NS_PER_S; later += 100 * NS_PER_MS) {
+        begin(1);
+        calm(NS_PER_S);
+        push(0);
+        calm(NS_PER_S + later);
+        cache_free(w.redis.held->cache[0]);
+        w.redis.held->cache[0] = NULL;
+        w.service[1].built = build_caches(1);
+        start(1);
+        calm(20 * NS_PER_S);
+        assert_non_null(w.redis.held->cache[0]);
+        assert_int_equal(applied(current(0)), 1);
+        assert_int_equal(applied(current(1)), 1);
+        end();
+    }
+}
+
 static void the_end_sends_what_waits_gives_the_lease_back_and_saves(void **state)
 {
     (void)state;
@@ -1059,6 +1081,7 @@ int main(void)
         cmocka_unit_test(an_idle_keeper_asks_little),
         cmocka_unit_test(another_build_stands_aside_until_nobody_has_the_first),
         cmocka_unit_test(who_has_the_caches_whole_mends_them),
+        cmocka_unit_test(what_was_learned_outlives_damage),
         cmocka_unit_test(the_end_sends_what_waits_gives_the_lease_back_and_saves),
         cmocka_unit_test(who_left_its_files_saves_nothing),
         cmocka_unit_test(what_waits_outlives_the_process),

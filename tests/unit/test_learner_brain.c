@@ -266,6 +266,48 @@ static void test_alarm_tightens_then_switches_off(void **state)
     world_free(w);
 }
 
+/* The audits that are left lose nothing more than before. */
+static void test_what_is_lost_raises_the_alarm(void **state)
+{
+    const struct learner_setup s = plain();
+    struct world *w = world_new(&s);
+    int n;
+    (void)state;
+    until_it_serves(w);
+    for (n = 0; n < 2000 && w->serves.state == LEARNER_SERVING; n++) {
+        audit(w, -1);
+        if (n % 4 == 0)
+            learner_brain_audit_lost(w->brain, w->request, w->now);
+        obey(w);
+    }
+    assert_true(n < 200);
+    for (; n < 4000 && view(w).state != LEARNER_OFF; n++)
+        learner_brain_audit_lost(w->brain, w->request, w->now);
+    assert_int_equal(view(w).state, LEARNER_OFF);
+    world_free(w);
+}
+
+/* All that are left are right, and yet nothing is certified. */
+static void test_what_is_lost_judges_candidates(void **state)
+{
+    const struct learner_setup s = plain();
+    (void)state;
+    for (int lost = 0; lost < 2; lost++) {
+        struct world *w = world_new(&s);
+        w->wrong = 0;
+        for (int n = 0; n < 20000 && w->served == 0; n++) {
+            audit(w, -1);
+            if (w->asked != 0)
+                taught(w);
+            if (lost && n % 3 == 0)
+                learner_brain_audit_lost(w->brain, w->request, w->now);
+            obey(w);
+        }
+        assert_int_equal(w->served > 0, !lost);
+        world_free(w);
+    }
+}
+
 static void test_a_signal_lets_it_learn_anew(void **state)
 {
     const struct learner_setup s = plain();
@@ -304,6 +346,29 @@ static void test_frozen_serves_what_it_served(void **state)
     learner_brain_frozen(w->brain, false, w->now);
     audits(w, 1);
     assert_int_equal(w->served, 1);
+    world_free(w);
+}
+
+/* What was certified before the world changed does not begin to serve after it, whatever kept it waiting. */
+static void test_old_certificates_do_not_begin_to_serve(void **state)
+{
+    struct learner_setup s = plain();
+    struct world *w;
+    (void)state;
+    s.frozen = true;
+    w = world_new(&s);
+    for (int i = 0; i < 5000; i++) {
+        audit(w, -1);
+        if (w->asked != 0)
+            taught(w);
+    }
+    assert_int_equal(w->events, 1); /* certified */
+    w->wrong = 1;
+    w->sure = 100; /* whatever they are sure of is wrong */
+    audits(w, 1000);
+    learner_brain_frozen(w->brain, false, w->now);
+    audits(w, 1);
+    assert_int_equal(w->served, 0);
     world_free(w);
 }
 
@@ -380,6 +445,47 @@ static void test_what_was_not_taught(void **state)
 }
 
 /* Of many worlds with caches that are never good enough, in hardly any one serves. */
+/* Audits that came while it was taught, and lost nothing or all. */
+static void recall(struct world *w, uint64_t number, int n, bool lost)
+{
+    const float sure[EXITS] = {1, 1};
+    const int32_t right[EXITS] = {1, 1};
+    for (int i = 0; i < n; i++) {
+        struct learner_audit a = {++w->request, 1, -1, w->request};
+        if (lost)
+            learner_brain_recall_lost(w->brain, number, &a);
+        else
+            learner_brain_recall(w->brain, number, &a, right, sure);
+    }
+    w->now += 1000;
+    learner_brain_tick(w->brain, w->now);
+    obey(w);
+}
+
+static void test_is_judged_by_what_came_while_it_was_taught(void **state)
+{
+    const struct learner_setup s = plain();
+    (void)state;
+    for (int lost = 0; lost < 2; lost++) {
+        struct world *w = world_new(&s);
+        while (w->asked == 0)
+            audit(w, -1);
+        recall(w, w->asked, 2000, false); /* it is not there yet */
+        assert_true(taught(w));
+        recall(w, w->last_number + 1, 2000, false); /* nobody */
+        assert_int_equal(view(w).state, LEARNER_COLD);
+        recall(w, w->last_number, 20, lost);
+        assert_int_equal(view(w).state, LEARNER_COLD); /* too few */
+        recall(w, w->last_number, 1500, false);
+        assert_int_equal(view(w).state, lost ? LEARNER_COLD : LEARNER_SERVING);
+        if (!lost) {
+            assert_int_equal(w->serves.certified.counts.n, 1520);
+            assert_int_equal(w->serves.certified.counts.lost, 0);
+        }
+        world_free(w);
+    }
+}
+
 static void test_hardly_ever_serves_what_loses_too_much(void **state)
 {
     const struct learner_setup s = plain();
@@ -410,11 +516,15 @@ int main(void)
         cmocka_unit_test(test_becomes_bolder_but_not_too_bold),
         cmocka_unit_test(test_teaches_again_as_requests_grow),
         cmocka_unit_test(test_alarm_tightens_then_switches_off),
+        cmocka_unit_test(test_what_is_lost_raises_the_alarm),
+        cmocka_unit_test(test_what_is_lost_judges_candidates),
         cmocka_unit_test(test_a_signal_lets_it_learn_anew),
         cmocka_unit_test(test_frozen_serves_what_it_served),
+        cmocka_unit_test(test_old_certificates_do_not_begin_to_serve),
         cmocka_unit_test(test_what_a_build_made),
         cmocka_unit_test(test_truth_may_come_later),
         cmocka_unit_test(test_what_was_not_taught),
+        cmocka_unit_test(test_is_judged_by_what_came_while_it_was_taught),
         cmocka_unit_test(test_hardly_ever_serves_what_loses_too_much),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

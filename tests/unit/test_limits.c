@@ -6,11 +6,13 @@
 #include <cmocka.h>
 
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "system/background.h"
 #include "system/limits.h"
 
 static void test_control_groups(void **state)
@@ -97,12 +99,54 @@ static void test_what_is_changed(void **state)
     assert_int_equal(in_child(raise_files), 0);
 }
 
+/* What the kernel says of this session's share; "" where it has no such thing. */
+static void read_session(char line[64])
+{
+    FILE *f = fopen("/proc/self/autogroup", "r");
+
+    line[0] = '\0';
+    if (f && !fgets(line, 64, f))
+        line[0] = '\0';
+    if (f)
+        fclose(f);
+}
+
+static int fall_back_with_session(void)
+{
+    char after[64];
+
+    if (setsid() < 0)
+        return 1;
+    background_enter();
+    read_session(after);
+    return getpriority(PRIO_PROCESS, 0) == 19 && (!after[0] || strstr(after, "nice 10")) ? 0 : 1;
+}
+
+/* Whoever shares the session keeps his share. */
+static int fall_back_alone(void)
+{
+    char before[64], after[64];
+
+    read_session(before);
+    background_enter();
+    read_session(after);
+    return getpriority(PRIO_PROCESS, 0) == 19 && !strcmp(before, after) ? 0 : 1;
+}
+
+static void test_the_background(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(fall_back_alone), 0);
+    assert_int_equal(in_child(fall_back_with_session), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_control_groups),
         cmocka_unit_test(test_what_is_too_much),
         cmocka_unit_test(test_what_is_changed),
+        cmocka_unit_test(test_the_background),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,14 +197,14 @@ static void check_recalled(const struct projection *p, const struct net_shape *s
 {
     float *floats = malloc(net_floats(shape) * sizeof *floats);
     float was[ROWS * 4 * 8], weights[CLASSES * 4 * 8], bias[CLASSES] = {0};
-    struct predictor head = {shape->nodes, CLASSES, weights, bias, false};
+    struct predictor head = {.nodes = shape->nodes, .classes = CLASSES, .weights = weights, .bias = bias};
     struct net m = net_over(floats, shape);
     struct shuffle s;
     assert_non_null(floats);
     shuffle_seed(&s, 8, 2);
     fill(&s, weights, sizeof weights / sizeof *weights);
     memcpy(was, b->h, sizeof was);
-    net_recall(&m, p, &head);
+    assert_int_equal(net_recall(&m, p, &head), FL_OK);
     net_map_settle(&m, b, ROWS);
     for (int training = 0; training < 2; training++) {
         net_forward(&m, b, ROWS, 0, training ? &s : NULL);
@@ -274,7 +274,7 @@ static void scores_of(const struct trained *t, const float *z, float *scores)
           *room = malloc((projection_room(t->projection) + 1) * sizeof *room);
     assert_true(h != NULL && room != NULL);
     projection_apply(t->projection, z, 1, h, room);
-    predictor_scores(&t->head, h, scores);
+    predictor_scores(&t->head, h, scores, NULL);
     free(h);
     free(room);
 }

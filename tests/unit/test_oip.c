@@ -244,7 +244,7 @@ static void test_binary_requests(void **state)
         "\"parameters\":{\"binary_data_size\":16}}],\"parameters\":{\"binary_data_output\":true}}";
     const int32_t in[4] = {1, 2, 3, 4};
     const float want[4] = {1, 2, 3, 4};
-    char body[sizeof head + 32], raw[32] = {0};
+    char body[sizeof head + 64], raw[32] = {0};
     int64_t n = sizeof head - 1;
     (void)state;
     memcpy(body, head, sizeof head);
@@ -257,6 +257,10 @@ static void test_binary_requests(void **state)
     assert_int_equal(oip_request_read(&request, body, (size_t)n + 17, n, &model, &e), FL_SHAPE);
     assert_int_equal(oip_request_read(&request, body, (size_t)n + 16, n + 17, &model, &e), FL_PROTOCOL);
     assert_int_equal(oip_request_read(&request, body, (size_t)n, OIP_NO_HEADER, &model, &e), FL_SHAPE);
+    /* an array that is no JSON, where nobody reads it */
+    n = snprintf(body, sizeof body, "{\"outputs\":[{\"name\":\"y\",\"data\":[}]}],%s", head + 1);
+    memcpy(body + n, in, sizeof in);
+    assert_int_equal(oip_request_read(&request, body, (size_t)n + 16, n, &model, &e), FL_PROTOCOL);
 
     assert_int_equal(oip_request_read(&request, raw, 32, 0, &model, &e), FL_OK); /* lies where it is */
     assert_int_equal(request.rows, 2);
@@ -319,6 +323,12 @@ static void test_bad_requests(void **state)
         {"{\"outputs\":[{}],\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_PROTOCOL, "no `name`"},
         {"{\"outputs\":[{\"name\":\"y\",\"data\":[1]}],\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_PROTOCOL,
          "neither"},
+        {"{\"outputs\":[{\"name\":\"y\",\"data\":[1,2,3,4]}],"
+         "\"inputs\":[{\"name\":\"x\",\"shape\":[1,2,2],\"datatype\":\"FP32\",\"data\":0}]}",
+         FL_PROTOCOL, "neither `data`"},
+        {"{\"outputs\":[{\"name\":\"y\",\"data\":[1,2,3,4]}],"
+         "\"inputs\":[{\"name\":\"x\",\"shape\":[1,2,2],\"datatype\":\"FP32\",\"d\\u0061ta\":0}]}",
+         FL_PROTOCOL, "neither `data`"},
         {"{\"inputs\":[{\"name\":\"x\"," WHOLE "}]", FL_PROTOCOL, "no JSON"},
     };
     (void)state;
@@ -466,6 +476,14 @@ static void test_true_labels(void **state)
     for (int i = 0; i < MESSAGE_MAX_FEEDBACK; i++)
         json_text_format(&many, ",0");
     json_text_format(&many, "]}");
+    assert_int_equal(feedback_read(item, &n, many.at, many.n, &e), FL_TOO_LARGE);
+    many.n = 0;
+    json_text_format(&many, "{\"labels\":[{\"request\":\"7\",\"label\":4}]");
+    while (many.n < 256 * MESSAGE_MAX_FEEDBACK - 1)
+        json_text_put(&many, " ");
+    json_text_put(&many, "}");
+    assert_int_equal(feedback_read(item, &n, many.at, many.n, &e), FL_OK);
+    json_text_put(&many, " "); /* not read: a body that is all numbers would take twenty times its size */
     assert_int_equal(feedback_read(item, &n, many.at, many.n, &e), FL_TOO_LARGE);
     json_text_free(&many);
 }

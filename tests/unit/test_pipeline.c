@@ -695,7 +695,8 @@ static void test_configs_are_pipelines(void **state)
         int labels;
     } file[] = {{"configs/cifar10-resnet18.yaml", 10},
                 {"configs/cifar10-resnet18-learned.yaml", 10},
-                {"configs/cifar100-resnet18-learned.yaml", 100}};
+                {"configs/cifar100-resnet18-learned.yaml", 100},
+                {"configs/imagenette-mobilenetv2-learned.yaml", 10}};
     (void)state;
     for (size_t i = 0; i < sizeof file / sizeof file[0]; i++) {
         struct pipeline *p;

@@ -113,14 +113,20 @@ static void hello(struct fixture *f, uint32_t stage, uint32_t replica, uint64_t 
     hello_of(f, ROLE_STAGE, stage, replica, who, plan, ready, false);
 }
 
-static void beat(struct fixture *f, uint64_t who)
+static void beat_of(struct fixture *f, uint64_t who, bool ready)
 {
     static struct message m;
     memset(&m, 0, sizeof m);
     m.type = MESSAGE_HEARTBEAT;
     m.heartbeat.incarnation = who;
     m.heartbeat.worker_ns = 1;
+    m.heartbeat.ready = ready;
     say(f, &m, who);
+}
+
+static void beat(struct fixture *f, uint64_t who)
+{
+    beat_of(f, who, false);
 }
 
 static void ask(struct fixture *f, uint64_t id)
@@ -535,6 +541,30 @@ static void who_seems_to_have_left_says_hello_again(void **state)
     assert_string_equal(state_of(f, FIRST), "ready");
 }
 
+/* The hello that said so was lost with its connection, after the one before it was answered. */
+static void who_is_ready_unheard_says_hello_again(void **state)
+{
+    static const uint64_t who[] = {FIRST, FIRST + HEIR}; /* one that serves, one that waits */
+    struct fixture *f = *state;
+    struct message echo;
+    for (int i = 0; i < 2; i++) {
+        hello(f, 0, 0, who[i], i ? NEW : OLD, false);
+        f->n_control = 0;
+        beat(f, who[i]);
+        told(f, MESSAGE_HEARTBEAT, who[i], &echo);
+        assert_true(echo.heartbeat.incarnation == who[i]);
+        f->n_control = 0;
+        beat_of(f, who[i], true);
+        told(f, MESSAGE_HEARTBEAT, who[i], &echo);
+        assert_int_equal(echo.heartbeat.incarnation, 0);
+        hello(f, 0, 0, who[i], i ? NEW : OLD, true);
+        f->n_control = 0;
+        beat_of(f, who[i], true);
+        told(f, MESSAGE_HEARTBEAT, who[i], &echo);
+        assert_true(echo.heartbeat.incarnation == who[i]);
+    }
+}
+
 /* It waited, not bound; then its predecessor died and it has the endpoint: its older hello counts no more. */
 static void who_takes_a_place_waits_no_more(void **state)
 {
@@ -578,6 +608,7 @@ int main(void)
         test(who_waits_with_the_endpoint_of_one_that_joins_is_sent_away),
         test(who_was_silent_does_not_come_back_among_others),
         test(who_seems_to_have_left_says_hello_again),
+        test(who_is_ready_unheard_says_hello_again),
         test(who_takes_a_place_waits_no_more),
         test(a_stage_that_was_never_there_moves_all_on),
         test(one_of_another_plan_waits_and_gets_no_requests),

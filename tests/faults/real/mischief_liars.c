@@ -8,6 +8,17 @@
 
 #include "base/clock.h"
 
+/* How often the logs have told of this liar: its supervisor of its ends, the broker that it was put aside. */
+static int times_told(struct siege *s, const struct trial *t)
+{
+    char who[64];
+
+    if (t->fault->number)
+        return town_said(s->town, "supervisor", t->name[0], "ended with status 3; starts again in");
+    snprintf(who, sizeof who, "stage %c replica %c", t->name[0][5], t->name[0][7]);
+    return town_said(s->town, "broker", who, "is put aside");
+}
+
 /* A worker of the last stage, or of any, lies from now on: what it sends passes through liar.c. */
 int mischief_lie(struct siege *s, struct trial *t, struct error *e)
 {
@@ -18,6 +29,7 @@ int mischief_lie(struct siege *s, struct trial *t, struct error *e)
         return rc;
     if (!f)
         return error_set(e, FL_IO, "cannot write %s", s->lies);
+    t->told_before = times_told(s, t);
     fprintf(f, "%s %s\n", t->name[0] + strlen("stage"), t->fault->name + strlen("lie-"));
     fclose(f);
     if (t->fault->number)
@@ -46,27 +58,23 @@ bool mischief_slow_hardly_shows(struct siege *s, struct trial *t)
 /* Its supervisor says how it ends, and waits longer each time. */
 bool mischief_crash_is_told(struct siege *s, struct trial *t)
 {
-    int said = town_said(s->town, "supervisor", t->name[0], "ended with status 3; starts again in");
+    int told = times_told(s, t) - t->told_before;
 
-    snprintf(t->note, sizeof t->note, "started again %d times", said);
-    if (said >= 2)
+    snprintf(t->note, sizeof t->note, "started again %d times", told);
+    if (told >= 2)
         return true;
-    snprintf(t->why, sizeof t->why, "the supervisor has told of %d ends of %s", said, t->name[0]);
+    snprintf(t->why, sizeof t->why, "the supervisor has told of %d ends of %s", told, t->name[0]);
     return false;
 }
 
 /* The broker put it aside, and its log says whom. */
 bool mischief_is_named(struct siege *s, struct trial *t)
 {
-    char who[64];
-    int said;
+    int told = times_told(s, t) - t->told_before;
 
-    snprintf(who, sizeof who, "stage %c replica %c", t->name[0][5], t->name[0][7]);
-    said = town_said(s->town, "broker", who, "is put aside");
-    snprintf(t->note, sizeof t->note, "put aside %d times", said - t->said);
-    t->said = said;
-    if (said)
+    snprintf(t->note, sizeof t->note, "put aside %d times", told);
+    if (told)
         return true;
-    snprintf(t->why, sizeof t->why, "%s was not put aside", who);
+    snprintf(t->why, sizeof t->why, "%s was not put aside", t->name[0]);
     return false;
 }

@@ -169,6 +169,17 @@ static void sum_up(struct siege *s, struct trial *t)
     judge(s, t);
 }
 
+static void hold(struct siege *s, struct trial *t)
+{
+    const struct fault *f = t->fault;
+    double seconds = f->hold_s < 0 ? s->soak_s : s->quick ? f->quick_hold_s : f->hold_s;
+
+    siege_wait(s, seconds, f->watch);
+    for (int i = 0; f->until_holds && i < WELL_S && !signals_stop && !f->holds(s, t); i++)
+        siege_wait(s, 1, NULL);
+    t->why[0] = 0; /* it is judged when all is over */
+}
+
 /* False: it cannot begin, or go on after it. */
 static bool play(struct siege *s, const struct fault *f)
 {
@@ -196,7 +207,7 @@ static bool play(struct siege *s, const struct fault *f)
     t->rss_before = town_find(s->town, "broker", &broker) ? town_rss(broker.pid) : 0;
     if (f->begin(s, t, &e))
         return fail(t, "%s", e.text);
-    siege_wait(s, f->hold_s < 0 ? s->soak_s : s->quick ? f->quick_hold_s : f->hold_s, f->watch);
+    hold(s, t);
     t->ended_ns = clock_ns();
     if (f->end)
         f->end(s, t);

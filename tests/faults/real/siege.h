@@ -37,6 +37,7 @@ struct fault {
     bool (*watch)(struct siege *s); /* called meanwhile; true: it may end. May be NULL */
     /* Beyond the ledger: false with t->why. May be NULL. */
     bool (*holds)(struct siege *s, struct trial *t);
+    bool until_holds;    /* the fault goes on until `holds`: a busy machine finds it out later */
     const char *victims; /* beginnings of names, one word each */
     int count;           /* of victims */
     int number;          /* signal, or what `begin` takes it for */
@@ -59,7 +60,7 @@ struct trial {
     uint64_t broker_ns, admitted,
         retried;         /* by the broker's word before: since when it counts, and so many */
     int64_t rss_before;  /* of the broker */
-    int said;            /* by logs before */
+    int told_before;     /* by logs */
     double figure;       /* of the fault's own, named in `holds` */
     bool failed, missed; /* a promise was broken; a bound was not kept */
     char why[400], note[200];

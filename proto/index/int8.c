@@ -1,0 +1,226 @@
+/* int8.c - weights as bytes; numbers to bytes and back */
+#include "int8.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INLINE  inline __attribute__((always_inline))
+#define LEAST   1e-30f /* what is smaller counts as 0 */
+#define ALIGNED 64u
+
+int int8_padded(int rows)
+{
+    return (rows + INT8_PANEL - 1) / INT8_PANEL * INT8_PANEL;
+}
+
+int int8_stride(int cols)
+{
+    return (cols + INT8_STEP - 1) / INT8_STEP * INT8_STEP;
+}
+
+static size_t group_bytes(const struct int8_rows *w)
+{
+    return (size_t)int8_padded(w->rows) * (size_t)int8_stride(w->cols);
+}
+
+size_t int8_bytes(const struct int8_rows *w)
+{
+    return (size_t)w->groups * group_bytes(w);
+}
+
+static size_t sums(const struct int8_rows *w)
+{
+    return (size_t)w->groups * (size_t)int8_padded(w->rows);
+}
+
+size_t int8_all_bytes(const struct int8_rows *w)
+{
+    return int8_bytes(w) + (size_t)w->groups * (size_t)w->rows * sizeof *w->scale + sums(w) * sizeof *w->sum;
+}
+
+int int8_new(struct int8_rows *out, int groups, int rows, int cols)
+{
+    struct int8_rows w = {groups, rows, cols, NULL, NULL, NULL, false};
+    size_t bytes = (int8_bytes(&w) + ALIGNED - 1) / ALIGNED * ALIGNED;
+    w.panel = aligned_alloc(ALIGNED, bytes);
+    w.scale = calloc((size_t)groups * (size_t)rows, sizeof *w.scale);
+    w.sum = calloc(sums(&w), sizeof *w.sum);
+    if (w.panel == NULL || w.scale == NULL || w.sum == NULL) {
+        int8_release(&w);
+        return FL_NOMEM;
+    }
+    memset(w.panel, 0, bytes);
+    *out = w;
+    return FL_OK;
+}
+
+int int8_copy(struct int8_rows *out, const struct int8_rows *of)
+{
+    int rc = int8_new(out, of->groups, of->rows, of->cols);
+    if (rc != FL_OK)
+        return rc;
+    memcpy(out->panel, of->panel, int8_bytes(of));
+    memcpy(out->scale, of->scale, (size_t)of->groups * (size_t)of->rows * sizeof *of->scale);
+    memcpy(out->sum, of->sum, sums(of) * sizeof *of->sum);
+    return FL_OK;
+}
+
+void int8_release(struct int8_rows *w)
+{
+    if (!w->borrowed) {
+        free(w->panel);
+        free(w->scale);
+    }
+    free(w->sum);
+    memset(w, 0, sizeof *w);
+}
+
+struct int8_rows int8_group(const struct int8_rows *w, int group)
+{
+    struct int8_rows one = *w;
+    one.groups = 1;
+    one.panel += (size_t)group * group_bytes(w);
+    one.scale += (size_t)group * (size_t)w->rows;
+    one.sum += (size_t)group * (size_t)int8_padded(w->rows);
+    one.borrowed = true;
+    return one;
+}
+
+/* Column c of a row; the INT8_STEP columns from a multiple of INT8_STEP on lie together. */
+static int8_t *byte_at(const struct int8_rows *w, int r, int c)
+{
+    size_t in_group = (size_t)(r % w->rows), panel = in_group / INT8_PANEL, row = in_group % INT8_PANEL;
+    return w->panel + (size_t)(r / w->rows) * group_bytes(w) +
+           panel * INT8_PANEL * (size_t)int8_stride(w->cols) +
+           (size_t)(c / INT8_STEP) * (INT8_PANEL * INT8_STEP) + row * INT8_STEP + c % INT8_STEP;
+}
+
+static int32_t *sum_at(const struct int8_rows *w, int r)
+{
+    return w->sum + r / w->rows * int8_padded(w->rows) + r % w->rows;
+}
+
+int int8_measure(struct int8_rows *w)
+{
+    const int8_t *panel = w->panel;
+    w->sum = calloc(sums(w), sizeof *w->sum);
+    if (w->sum == NULL)
+        return FL_NOMEM;
+    for (size_t at = 0; at < sums(w); at += INT8_PANEL) { /* panel by panel, as they lie */
+        for (int c = 0; c < w->cols; c += INT8_STEP) {
+            for (int i = 0; i < INT8_PANEL * INT8_STEP; i++)
+                w->sum[at + (size_t)(i / INT8_STEP)] += *panel++;
+        }
+    }
+    return FL_OK;
+}
+
+void int8_set(struct int8_rows *w, int r, const float *x)
+{
+    float most = 0, per = 0;
+    for (int c = 0; c < w->cols; c++)
+        most = fabsf(x[c]) > most ? fabsf(x[c]) : most;
+    per = most >= LEAST ? 127 / most : 0;
+    w->scale[r] = most >= LEAST ? most / 127 : 0;
+    *sum_at(w, r) = 0;
+    for (int c = 0; c < w->cols; c++) {
+        *byte_at(w, r, c) = (int8_t)((int)(x[c] * per + 128.5f) - 128);
+        *sum_at(w, r) += *byte_at(w, r, c);
+    }
+}
+
+void int8_get(const struct int8_rows *w, int r, float *x)
+{
+    for (int c = 0; c < w->cols; c++)
+        x[c] = (float)*byte_at(w, r, c) * w->scale[r];
+}
+
+/* --- loops over numbers: the same code for AVX2, without fused additions, so the same bits --- */
+
+/* The bits of floats that are not negative have the order of the floats: loops over integers are vectorised,
+ * and NaN is the largest. */
+static INLINE float largest(const float *x, int n)
+{
+    uint32_t bits;
+    int32_t most = 0;
+    float f;
+    for (int i = 0; i < n; i++) {
+        memcpy(&bits, x + i, sizeof bits);
+        most = (int32_t)(bits & 0x7fffffffu) > most ? (int32_t)(bits & 0x7fffffffu) : most;
+    }
+    memcpy(&f, &most, sizeof f);
+    return f;
+}
+
+/* q = x / s + zero, rounded; s = most / parts. */
+static INLINE float round_loop(const float *x, int n, float parts, float zero, uint8_t *q)
+{
+    float most = largest(x, n), per;
+    if (!(most >= LEAST && most <= FLT_MAX)) {
+        for (int i = 0; i < n; i++)
+            q[i] = (uint8_t)zero;
+        return most < LEAST ? 0 : NAN;
+    }
+    per = parts / most;
+    for (int i = 0; i < n; i++)
+        q[i] = (uint8_t)(int)(x[i] * per + (zero + 0.5f));
+    return most / parts;
+}
+
+static INLINE void floats_loop(const int32_t *y, const int32_t *sum, int32_t zero, float s,
+                               const float *scale, const float *bias, int n, float *out)
+{
+    for (int r = 0; r < n; r++)
+        out[r] = (float)(y[r] - zero * sum[r]) * (s * scale[r]) + bias[r];
+}
+
+#if defined(__x86_64__)
+
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static float round_avx2(const float *x, int n, float parts, float zero, uint8_t *q)
+{
+    return round_loop(x, n, parts, zero, q);
+}
+
+AVX2 static void floats_avx2(const int32_t *y, const int32_t *sum, int32_t zero, float s, const float *scale,
+                             const float *bias, int n, float *out)
+{
+    floats_loop(y, sum, zero, s, scale, bias, n, out);
+}
+
+#endif
+
+static float round_bytes(const float *x, int n, float parts, float zero, uint8_t *q)
+{
+#if defined(__x86_64__)
+    if (int8_level() >= INT8_AVX2)
+        return round_avx2(x, n, parts, zero, q);
+#endif
+    return round_loop(x, n, parts, zero, q);
+}
+
+float int8_round_signed(const float *x, int n, uint8_t *q)
+{
+    return round_bytes(x, n, 127, INT8_ZERO, q);
+}
+
+float int8_round_positive(const float *x, int n, uint8_t *q)
+{
+    return round_bytes(x, n, 255, 0, q);
+}
+
+void int8_floats(const struct int8_rows *w, int from, int n, const int32_t *y, float s, bool has_signs,
+                 const float *bias, float *out)
+{
+    int32_t zero = has_signs ? INT8_ZERO : 0;
+#if defined(__x86_64__)
+    if (int8_level() >= INT8_AVX2) {
+        floats_avx2(y, w->sum + from, zero, s, w->scale + from, bias, n, out);
+        return;
+    }
+#endif
+    floats_loop(y, w->sum + from, zero, s, w->scale + from, bias, n, out);
+}
