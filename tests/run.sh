@@ -3,14 +3,17 @@
 #
 # usage: run.sh LABEL PROGRAM ...
 # Each program is a cmocka test, or a script that ends with a line "N passed, N failed". The log of one that fails is
-# shown: first what it says of each failure, then its end. Two run at once for each core ($TEST_JOBS: another number), since most wait more than they compute: put the
-# longest first. Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can be summed by
-# `run.sh --sum`, which says once more what failed.
+# shown: first what it says of each failure, then its end. Two run at once for each core ($TEST_JOBS: another number),
+# since most wait more than they compute: put the longest first. One that fails with real processes beside the others
+# runs once more alone, as a slow machine may have let their clocks run out: when it passes then, it counts as passed,
+# and is said to be unsteady. What a sanitizer finds is never run again. Counts add up in $TEST_COUNTS (a file) when
+# that is set, so that several calls can be summed by `run.sh --sum`, which says once more what failed.
 set -u
 
 if [ "${1:-}" = --sum ]; then
     [ ! -f "$TEST_COUNTS.failed" ] || { echo 'what failed:' && cat "$TEST_COUNTS.failed"; }
-    awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$TEST_COUNTS"
+    awk '{ p += $1; f += $2; s += $3; u += $4 }
+        END { printf "%d passed, %d failed, %d skipped%s\n", p, f, s, u ? ", " u " of the programs unsteady" : ""; exit f > 0 }' "$TEST_COUNTS"
     exit
 fi
 
@@ -20,12 +23,21 @@ count() { # FILE SED-EXPRESSION: sums the numbers that it prints
 
 # What a log says of each failure. What follows may be long: a test that fails leaves memory behind, say.
 why() {
-    sed -n '/^ERROR: /p; /^\[  ERROR/,/^\[  FAILED/p; /^FAIL/p' "$1" | head -n 40
+    {
+        sed -n '/^ERROR: /p; /^\[  ERROR/,/^\[  FAILED/p; /^FAIL/p; /^[a-z_]*\.sh: /p' "$1" | head -n 40
+        sed -n '/[a-z0-9]: runtime error: /,+6p; /==[0-9]*==ERROR: /,/^ *$/p; /SUMMARY: /p' "$1" | head -n 40
+    }
 }
 
-# --one FOLDER LABEL PROGRAM: what is printed goes out in one piece.
-if [ "${1:-}" = --one ]; then
-    label=$3 t=$4 name=$(basename "$4")
+# May this failure be the machine's? Then the program runs again, alone.
+may_be_slow() { # PROGRAM LOG
+    case $1 in */integration/* | */faults/*) ;; *) return 1 ;; esac
+    ! grep -qiE 'sanitizer|runtime error: ' "$2"
+}
+
+# --one|--alone FOLDER LABEL PROGRAM: what is printed goes out in one piece.
+if [ "${1:-}" = --one ] || [ "${1:-}" = --alone ]; then
+    label=$3 t=$4 name=$(basename "$4") u=0
     log=$2/$name.log
     start=$(date +%s)
     timeout -k 10 "${TEST_TIMEOUT:-1200}" "$t" >"$log" 2>&1 </dev/null
@@ -38,19 +50,26 @@ if [ "${1:-}" = --one ]; then
         [ $rc -eq 124 ] && why=" (time limit)"
         [ $rc -eq 0 ] && [ "$f" -eq 0 ] && why=" (no test ran)"
         [ "$f" -gt 0 ] || f=1
-        printf '  FAIL    %s %s%s, exit status %d\n' "$label" "$name" "$why" "$rc" >"$log.said"
+        says=FAIL
+        if [ "$1" = --one ] && may_be_slow "$t" "$log"; then
+            says=again
+            echo "$t" >>"$2/again"
+        fi
+        printf '  %-7s %s %s%s, exit status %d\n' $says "$label" "$name" "$why" "$rc" >"$log.said"
         {
             why "$log"
             echo ...
             grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 60
         } | sed 's/^/    | /' >>"$log.said"
-        [ -z "${TEST_COUNTS:-}" ] || { head -n 1 "$log.said" && why "$log" | sed 's/^/    | /'; } >>"$TEST_COUNTS.failed"
+        [ -z "${TEST_COUNTS:-}" ] || [ $says = again ] || { head -n 1 "$log.said" && why "$log" | sed 's/^/    | /'; } >>"$TEST_COUNTS.failed"
     else
-        printf '  ok      %s %s: %d passed%s (%d s)\n' "$label" "$name" "$p" \
+        says=ok
+        [ "$1" = --one ] || says=unsteady u=1
+        printf '  %-7s %s %s: %d passed%s (%d s)\n' $says "$label" "$name" "$p" \
             "$([ "$s" -gt 0 ] && echo ", $s skipped")" $(($(date +%s) - start)) >"$log.said"
         [ "$s" -gt 0 ] && grep -i '^skipped: ' "$log" | sed 's/^/    | /' >>"$log.said"
     fi
-    echo "$p $f $s" >"$log.counts"
+    echo "$p $f $s $u" >"$log.counts"
     flock "$2" cat "$log.said"
     exit 0
 fi
@@ -61,6 +80,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 [ $# -eq 0 ] || printf '%s\0' "$@" | xargs -0 -n 1 -P "${TEST_JOBS:-$(($(nproc) * 2))}" "$0" --one "$folder" "$label"
+[ ! -f "$folder/again" ] || while read -r t; do "$0" --alone "$folder" "$label" "$t"; done <"$folder/again"
 failed=$#
 if [ $# -gt 0 ] && cat "$folder"/*.counts >"$folder/all" 2>/dev/null && [ "$(wc -l <"$folder/all")" -eq $# ]; then
     failed=$(awk '{ f += $2 } END { print f + 0 }' "$folder/all")

@@ -239,9 +239,10 @@ static int run_there(const char *self)
     setenv("FREEZELINE_WORLD", line, 1);
     snprintf(line, sizeof line,
              "w=tests/hosts/world.sh; $w up 3 --owner %d >%s/said && $w slurm >%s/said && $w exec 0 salloc "
-             "--quiet --nodes=3 --cpus-per-task=2 %s --there; rc=$?; grep '^skipped: ' %s/said; $w down; "
-             "rm -rf %s; exit $rc",
-             (int)getpid(), folder, folder, self, folder, folder);
+             "--quiet --nodes=3 --cpus-per-task=2 %s --there; rc=$?; [ $rc = 0 ] || { cat %s/said; (cd "
+             "%s/world && "
+             "tail -n 20 h*/slurm*.log); }; $w down; rm -rf %s; exit $rc",
+             (int)getpid(), folder, folder, self, folder, folder, folder);
     status = system(line);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
