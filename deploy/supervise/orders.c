@@ -14,8 +14,11 @@
 #include "deploy/tool/state.h"
 #include "order.h"
 
+#define IDS (1u << 20) /* until they come again */
+
 struct connection {
     int fd; /* -1: none */
+    int id; /* what orders_next calls it: another one at each connection */
     size_t n;
     char line[ORDERS_LINE];
 };
@@ -23,6 +26,7 @@ struct connection {
 struct orders {
     int listener;
     char path[STATE_PATH_BYTES];
+    unsigned accepted; /* connections so far */
     struct connection at[ORDERS_MOST];
 };
 
@@ -159,6 +163,7 @@ static void accept_new(struct orders *o)
             continue;
         }
         o->at[i].fd = fd;
+        o->at[i].id = (int)(o->accepted++ % IDS) * ORDERS_MOST + i;
     }
 }
 
@@ -199,10 +204,10 @@ bool orders_next(struct orders *o, struct order *out, int *from)
         if (c->fd >= 0 && c->n < sizeof c->line)
             hear(c);
         while (c->fd >= 0 && take_line(c, line)) {
-            *from = i;
+            *from = c->id;
             if (!order_read(out, line, &e))
                 return true;
-            orders_say(o, i, json_pack("{s:i, s:s}", "error", FL_USAGE, "text", e.text));
+            orders_say(o, c->id, json_pack("{s:i, s:s}", "error", FL_USAGE, "text", e.text));
         }
         if (c->n == sizeof c->line)
             hang_up(c); /* no order is so long */
@@ -213,10 +218,10 @@ bool orders_next(struct orders *o, struct order *out, int *from)
 void orders_say(struct orders *o, int to, json_t *line)
 {
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
-    struct connection *c = to >= 0 ? &o->at[to] : NULL;
+    struct connection *c = to >= 0 ? &o->at[to % ORDERS_MOST] : NULL;
     size_t n = text ? strlen(text) : 0;
 
-    if (text && c && c->fd >= 0) {
+    if (text && c && c->fd >= 0 && c->id == to) {
         text[n++] = '\n'; /* in the place of its 0 */
         if (send(c->fd, text, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n)
             hang_up(c);
