@@ -43,10 +43,10 @@ int head_parse(struct head *h, const char *text, size_t size, struct error *e)
     char build[33], identity[33];
     struct head read = {0};
     memset(h, 0, sizeof *h);
-    if (size >= sizeof h->text || memchr(text, 0, size))
-        return error_set(e, FL_PROTOCOL, "the epoch key holds %zu bytes, no head of caches", size);
-    memcpy(h->text, text, size);
-    h->text[size] = '\0';
+    memcpy(h->text, text, strnlen(text, size < sizeof h->text ? size : sizeof h->text - 1));
+    if (strlen(h->text) != size)
+        return error_set(e, FL_PROTOCOL,
+                         "the epoch key holds no head of caches: it is too long or has a 0 byte");
     if (sscanf(h->text, "%" SCNu64 " %32[0-9a-f] %" SCNu64 " %32[0-9a-f] %47[0-9-]", &read.sequence, build,
                &read.generation, identity, read.applied) == 5 &&
         take_digest(build, read.build) && take_digest(identity, read.identity))

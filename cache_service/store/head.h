@@ -17,12 +17,12 @@ struct head {
     uint64_t generation;
     uint8_t identity[DIGEST_BYTES];
     char applied[MANIFEST_ID_BYTES]; /* stream id of the last update in these caches */
-    char text[HEAD_BYTES]; /* as it stands in Redis; "" = there is none, or one too long to be compared */
+    char text[HEAD_BYTES]; /* as it stands in Redis, of what is no head its begin; "" = there is none */
 };
 
 /* That of a state that takes the place of `before` (NULL, or without text: of none). */
 void head_of(struct head *h, const struct manifest *m, const struct head *before);
-/* FL_PROTOCOL: no head; of *h only `text` is set, where it fits. */
+/* FL_PROTOCOL: no head; of *h only `text` is set, up to a 0 or to where it is full. */
 int head_parse(struct head *h, const char *text, size_t size, struct error *e);
 
 /* Stream ids: < 0, 0, > 0 by stream order; "" is before all. */

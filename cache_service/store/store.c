@@ -14,12 +14,11 @@
 int store_head(struct store *s, struct head *head, struct error *e)
 {
     redisReply *r;
-    int rc = store_command(s, &r, e, 2, (const char *[]){"GET", s->epoch});
-    if (rc) {
-        memset(head, 0, sizeof *head);
+    int rc = store_begin(s, s->epoch, HEAD_BYTES, &r, e);
+    memset(head, 0, sizeof *head);
+    if (rc)
         return rc;
-    }
-    rc = store_parse_head(head, r, e);
+    rc = r->len ? head_parse(head, r->str, r->len, e) : error_set(e, FL_NOT_FOUND, "Redis holds no caches");
     freeReplyObject(r);
     return rc;
 }
@@ -51,12 +50,9 @@ int store_holder(struct store *s, const uint8_t build[DIGEST_BYTES], char who[ST
     redisReply *r;
     int rc;
     held_key(s, key, build);
-    if ((rc = store_command(s, &r, e, 2, (const char *[]){"GET", key})))
+    if ((rc = store_begin(s, key, STORE_WHO_BYTES - 1, &r, e)))
         return rc;
-    who[0] = '\0';
-    if (r->type == REDIS_REPLY_STRING)
-        snprintf(who, STORE_WHO_BYTES, "%.*s", (int)(r->len < STORE_WHO_BYTES ? r->len : STORE_WHO_BYTES - 1),
-                 r->len ? r->str : "?");
+    snprintf(who, STORE_WHO_BYTES, "%s", r->str);
     freeReplyObject(r);
     for (char *c = who; *c; c++) /* for logs; who wrote it is not known */
         if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
@@ -72,11 +68,13 @@ static int load_manifest(struct store *s, struct manifest *m, const struct head 
 {
     bool same = mine && !memcmp(mine->manifest.build, head->build, sizeof head->build);
     redisReply *r;
-    int rc = store_command(s, &r, e, 2, (const char *[]){"GET", s->manifest});
+    int rc = store_begin(s, s->manifest, MANIFEST_MAX_BYTES + 1, &r, e);
     if (rc == FL_UNAVAILABLE)
         return rc;
-    if (!rc && r->type != REDIS_REPLY_STRING)
+    if (!rc && !r->len)
         rc = error_set(e, FL_CORRUPT, "%s is missing", s->manifest);
+    if (!rc && r->len > MANIFEST_MAX_BYTES)
+        rc = error_set(e, FL_CORRUPT, "%s has more than %d bytes", s->manifest, MANIFEST_MAX_BYTES);
     if (!rc)
         rc = manifest_parse(m, r->str, (size_t)r->len, s->manifest, e);
     if (!rc && (memcmp(head->build, m->build, sizeof m->build) ||
@@ -99,12 +97,15 @@ static int load_manifest(struct store *s, struct manifest *m, const struct head 
 static int check_sizes(struct store *s, const struct manifest *m, struct error *e)
 {
     long long total = 0;
-    for (int i = 0; i < m->n_exits; i++) {
+    for (int i = -1; i < m->n_exits; i++) {
         struct redis_args a = {0};
         char key[STORE_KEY_BYTES];
         long long bytes;
         int rc;
-        store_key(s, key, "exit:", m->exit[i].name);
+        if (i < 0)
+            snprintf(key, sizeof key, "%s", s->epoch);
+        else
+            store_key(s, key, "exit:", m->exit[i].name);
         redis_args_text(&a, "STRLEN");
         redis_args_text(&a, key);
         if ((rc = store_call_number(s, &a, &bytes, e)) == FL_IO)

@@ -248,10 +248,10 @@ static uint64_t last_candidate(struct store *s, const struct manifest *of)
     struct manifest m;
     redisReply *r;
     bool known;
-    if (store_command(s, &r, NULL, 2, (const char *[]){"GET", s->manifest}))
+    if (store_begin(s, s->manifest, MANIFEST_MAX_BYTES + 1, &r, NULL))
         return 0;
-    known = r->type == REDIS_REPLY_STRING && !manifest_parse(&m, r->str, r->len, s->manifest, NULL) &&
-            !memcmp(m.build, of->build, sizeof m.build);
+    known =
+        !manifest_parse(&m, r->str, r->len, s->manifest, NULL) && !memcmp(m.build, of->build, sizeof m.build);
     freeReplyObject(r);
     return known ? m.learned.candidate : 0;
 }
@@ -321,14 +321,14 @@ int store_frozen(struct store *s, struct store_frozen *out, struct error *e)
     int rc;
     memset(out, 0, sizeof *out);
     store_key(s, key, "frozen", "");
-    rc = store_command(s, &r, e, 4, (const char *[]){"GETRANGE", key, "0", TEXT(STORE_WHO_BYTES)});
+    rc = store_begin(s, key, STORE_WHO_BYTES, &r, e);
     if (rc == FL_IO) { /* of another type: somebody put it there */
         out->frozen = true;
         return FL_OK;
     }
     if (rc)
         return rc;
-    out->frozen = r->type == REDIS_REPLY_STRING && r->len;
+    out->frozen = r->len;
     if (out->frozen) {
         char *end;
         out->at_ms = strtoull(r->str, &end, 10);

@@ -59,6 +59,18 @@ int store_command(struct store *s, redisReply **reply, struct error *e, int n, c
     return rc;
 }
 
+int store_begin(struct store *s, const char *key, size_t bytes, redisReply **reply, struct error *e)
+{
+    struct redis_args a = {0};
+    char end[24];
+    snprintf(end, sizeof end, "%zu", bytes - 1);
+    redis_args_text(&a, "GETRANGE");
+    redis_args_text(&a, key);
+    redis_args_text(&a, "0");
+    redis_args_text(&a, end);
+    return store_call(s, &a, REDIS_REPLY_STRING, reply, e);
+}
+
 int store_call(struct store *s, struct redis_args *a, int type, redisReply **reply, struct error *e)
 {
     int rc = redis_link_call(s->link, a, reply, e);
@@ -80,16 +92,6 @@ int store_call_number(struct store *s, struct redis_args *a, long long *number, 
     *number = r->integer;
     freeReplyObject(r);
     return FL_OK;
-}
-
-int store_parse_head(struct head *head, const redisReply *r, struct error *e)
-{
-    memset(head, 0, sizeof *head);
-    if (r->type == REDIS_REPLY_NIL)
-        return error_set(e, FL_NOT_FOUND, "Redis holds no caches");
-    if (r->type != REDIS_REPLY_STRING)
-        return error_set(e, FL_PROTOCOL, "the epoch key holds no head of caches");
-    return head_parse(head, r->str, (size_t)r->len, e);
 }
 
 void store_packed_free(struct store_packed *p)

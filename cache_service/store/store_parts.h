@@ -19,15 +19,15 @@ void store_key(const struct store *s, char key[STORE_KEY_BYTES], const char *wha
 
 /* A command of so many words, which may have any reply. */
 int store_command(struct store *s, redisReply **reply, struct error *e, int n, const char *const *words);
+/* The first `bytes` of the text at `key`, "" where there is none: others may have put there more than memory
+ * holds. */
+int store_begin(struct store *s, const char *key, size_t bytes, redisReply **reply, struct error *e);
 /* Calls, frees the arguments, and wants a reply of `type`. */
 int store_call(struct store *s, struct redis_args *a, int type, redisReply **reply, struct error *e);
 /* A call whose reply is a number. */
 int store_call_number(struct store *s, struct redis_args *a, long long *number, struct error *e);
 /* Adds the number as text; buf lives until the call. */
 void store_add_number(struct redis_args *a, char buf[24], uint64_t number);
-
-/* FL_NOT_FOUND where the reply is nil. */
-int store_parse_head(struct head *head, const redisReply *r, struct error *e);
 
 /* The manifest of `next`, and its packed caches that are not those of `old` (NULL: all), with their keys. */
 struct store_packed {

@@ -63,12 +63,12 @@ __attribute__((unused)) static const char script_commit[] =
     "redis.call('PUBLISH', ARGV[4], ARGV[3])\n"
     "return 1\n";
 
-/* KEYS epoch, manifest, stream, exits..; ARGV known head ('' = none), new head, channel, manifest, applied,
- * blobs..
+/* KEYS epoch, manifest, stream, exits..; ARGV known head ('' = none; of a longer text its begin), new head,
+ * channel, manifest, applied, blobs..
  * -> 1 done, 0 head moved. Ids below `applied` must never be given out again: they would be taken for
  * applied. */
 __attribute__((unused)) static const char script_publish[] =
-    "if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end\n"
+    "if redis.call('GETRANGE', KEYS[1], 0, 190):match('^[^%z]*') ~= ARGV[1] then return 0 end\n"
     "for i = 4, #KEYS do redis.call('SET', KEYS[i], ARGV[5 + i - 3]) end\n"
     "redis.call('SET', KEYS[2], ARGV[4])\n"
     "redis.call('SET', KEYS[1], ARGV[2])\n"

@@ -434,6 +434,24 @@ static void damaged_caches_are_mended_by_who_has_them(void **state)
     world_free(w);
 }
 
+/* What somebody blew up in Redis is not fetched, and replaced. */
+static void what_is_huge_is_not_fetched(void **state)
+{
+    struct world *w = world_new(true);
+    (void)state;
+    start_service(w, 0);
+    teach(w, 0, MISSING, 60);
+    wait_for(w, w->service[0].beat.jobs == 60 && empty_stream(w));
+    redis_ask(w, "SETRANGE %s 50000000 x", "freezeline:{test}:manifest");
+    start_service(w, 1);
+    wait_for(w, log_has(w, 0, "they are published again"));
+    wait_for(w, w->service[1].beat.epoch == w->service[0].beat.epoch);
+    redis_ask(w, "SETRANGE %s 50000000 x", EPOCH);
+    wait_for(w, log_has(w, 0, "which is no head of caches") || log_has(w, 1, "which is no head of caches"));
+    assert_in_range(redis_number(w, "stats", "total_net_output_bytes:"), 1, 40000000);
+    world_free(w);
+}
+
 /* Another host's service without a build of its own: what is damaged is asked for and not fetched again and
  * again, the others serve, and updates go on. When somebody comes who has it, all is well. */
 static void what_nobody_can_mend_costs_a_line(void **state)
@@ -585,7 +603,7 @@ static long sleeps(pid_t pid)
 
 static long long looks(struct world *w)
 {
-    return redis_number(w, "commandstats", "cmdstat_get:calls=");
+    return redis_number(w, "commandstats", "cmdstat_getrange:calls=");
 }
 
 /* The keeper wakes about once a second (each answer of Redis is a sleep too), and at once when there is
@@ -628,6 +646,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(updates_on_the_disk_outlive_redis_and_service),
         cmocka_unit_test(killed_in_turn_all_is_applied_once),
         cmocka_unit_test(damaged_caches_are_mended_by_who_has_them),
+        cmocka_unit_test(what_is_huge_is_not_fetched),
         cmocka_unit_test(what_nobody_can_mend_costs_a_line),
         cmocka_unit_test(a_rollout_goes_host_by_host),
         cmocka_unit_test(a_build_that_nobody_has_gives_way),

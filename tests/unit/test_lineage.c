@@ -244,9 +244,10 @@ static void what_is_not_written_so_is_refused(void **state)
     }
     memset(text, '1', sizeof text);
     assert_int_equal(head_parse(&h, text, sizeof text, NULL), FL_PROTOCOL);
-    assert_string_equal(h.text, "");
+    assert_int_equal(strlen(h.text), HEAD_BYTES - 1); /* its begin, as script_publish compares it */
+    assert_memory_equal(h.text, text, HEAD_BYTES - 1);
     assert_int_equal(head_parse(&h, "1 \0x", 4, NULL), FL_PROTOCOL);
-    assert_string_equal(h.text, "");
+    assert_string_equal(h.text, "1 ");
 }
 
 static void stream_ids_are_ordered(void **state)
