@@ -59,6 +59,7 @@ struct http_call {
     float *scores;       /* rows x classes; behind the rows in their memory */
     int classes;
     uint64_t began_ns;          /* when its body was whole; 0: not an inference */
+    uint64_t read_ns, told_ns;  /* how long it took to make rows of the body, and the reply of the answers */
     uint64_t first_id;          /* of the requests to the broker, one a row, which count up */
     int sent, left;             /* of these; without an answer */
     uint64_t until_ns;          /* there is an answer by then, or none comes */

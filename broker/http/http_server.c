@@ -175,12 +175,19 @@ static void tell_model(struct http_server *h, struct http_call *c)
     succeed(c);
 }
 
+static void finish(struct http_server *h, struct http_call *c)
+{
+    uint64_t began = clock_ns();
+    http_call_finish(c, h->pipeline, http_backend_view(h->backend));
+    c->told_ns = clock_ns() - began;
+}
+
 /* A call waits no more. One that was sent nowhere waited for what the broker tells, and is served now. */
 static void on_done(void *arg, struct http_call *c)
 {
     struct http_server *h = arg;
     if (c->request.rows || c->error.code)
-        http_call_finish(c, h->pipeline, http_backend_view(h->backend));
+        finish(h, c);
     if (c->suspended)
         MHD_resume_connection(c->connection);
     c->suspended = false;
@@ -215,6 +222,7 @@ static void infer(struct http_server *h, struct http_call *c)
     c->began_ns = clock_ns();
     if (!c->error.code && !http_backend_model(h->backend, &model, &c->error) &&
         !http_call_read(c, &model, h->pipeline)) {
+        c->read_ns = clock_ns() - c->began_ns;
         http_backend_send(h->backend, c);
         h->sent++;
         if (c->left) {
@@ -222,7 +230,7 @@ static void infer(struct http_server *h, struct http_call *c)
             return;
         }
     }
-    http_call_finish(c, h->pipeline, http_backend_view(h->backend));
+    finish(h, c);
 }
 
 static void take_labels(struct http_server *h, struct http_call *c)

@@ -21,6 +21,13 @@ struct announced {
     const char *binary;
 };
 
+/* Some clients write all keys that the protocol has, and null where they mean none. */
+static json_t *member(const json_t *of, const char *key)
+{
+    json_t *value = json_object_get(of, key);
+    return json_is_null(value) ? NULL : value;
+}
+
 static int64_t row_count(const struct oip_model *m)
 {
     return tensor_count(&m->input.tensor);
@@ -70,6 +77,16 @@ static int read_loss(struct oip_request *out, const json_t *value, struct error 
     return FL_OK;
 }
 
+/* NULL: as it was. */
+static int read_truth(bool *out, const char *key, const json_t *value, struct error *e)
+{
+    if (value && !json_is_boolean(value))
+        return error_set(e, FL_VALUE, "`%s` is true or false", key);
+    if (value)
+        *out = json_is_true(value);
+    return FL_OK;
+}
+
 static int read_name(uint64_t *out, const char *key, const json_t *value, struct error *e)
 {
     const char *text = json_string_value(value);
@@ -81,8 +98,7 @@ static int read_name(uint64_t *out, const char *key, const json_t *value, struct
 
 static bool is_set(const json_t *value)
 {
-    return value && !json_is_null(value) && !json_is_false(value) &&
-           !(json_is_integer(value) && !json_integer_value(value));
+    return value && !json_is_false(value) && !(json_is_integer(value) && !json_integer_value(value));
 }
 
 /* Those that would change what an answer is, and that nothing here can heed. */
@@ -90,14 +106,14 @@ static int refuse_unknown_wishes(const json_t *p, struct error *e)
 {
     static const char *const wish[] = {"sequence_id", "shared_memory_region"};
     for (size_t i = 0; i < sizeof wish / sizeof *wish; i++)
-        if (is_set(json_object_get(p, wish[i])))
+        if (is_set(member(p, wish[i])))
             return error_set(e, FL_UNSUPPORTED, "the parameter `%s` is not supported here", wish[i]);
     return FL_OK;
 }
 
 static int check_parameters(const json_t *of, struct error *e)
 {
-    const json_t *p = json_object_get(of, "parameters");
+    const json_t *p = member(of, "parameters");
     if (p && !json_is_object(p))
         return error_set(e, FL_PROTOCOL, "`parameters` is no object");
     return refuse_unknown_wishes(p, e);
@@ -105,27 +121,28 @@ static int check_parameters(const json_t *of, struct error *e)
 
 static int read_parameters(struct oip_request *out, const json_t *root, struct error *e)
 {
-    const json_t *p = json_object_get(root, "parameters"), *value;
+    const json_t *p = member(root, "parameters"), *value;
+    bool exits = true;
     int rc = check_parameters(root, e);
-    if (!rc && (value = json_object_get(p, "timeout")))
+    if (!rc && (value = member(p, "timeout")))
         rc = read_timeout(out, value, e);
-    if (!rc && (value = json_object_get(p, "priority")))
+    if (!rc && (value = member(p, "priority")))
         rc = read_priority(out, value, e);
-    if (!rc && (value = json_object_get(p, "max_accuracy_loss")))
+    if (!rc && (value = member(p, "max_accuracy_loss")))
         rc = read_loss(out, value, e);
-    if (!rc && (value = json_object_get(p, "context")))
+    if (!rc && (value = member(p, "context")))
         rc = read_name(&out->context, "context", value, e);
-    if (!rc && (value = json_object_get(p, "stream")))
+    if (!rc && (value = member(p, "stream")))
         rc = read_name(&out->stream, "stream", value, e);
-    if (json_is_false(json_object_get(p, "exits")))
-        out->flags |= JOB_NO_CACHE;
-    out->binary = json_is_true(json_object_get(p, "binary_data_output"));
+    if (!rc && !(rc = read_truth(&exits, "exits", member(p, "exits"), e)))
+        rc = read_truth(&out->binary, "binary_data_output", member(p, "binary_data_output"), e);
+    out->flags |= exits ? 0 : JOB_NO_CACHE;
     return rc;
 }
 
 static int read_id(struct oip_request *out, const json_t *root, struct error *e)
 {
-    const json_t *id = json_object_get(root, "id");
+    const json_t *id = member(root, "id");
     if (!id)
         return FL_OK;
     if (!json_is_string(id) || json_string_length(id) >= sizeof out->id)
@@ -139,23 +156,20 @@ static int read_id(struct oip_request *out, const json_t *root, struct error *e)
 static int read_output(struct oip_request *out, const json_t *output, const struct oip_model *m,
                        struct error *e)
 {
-    const char *name = json_string_value(json_object_get(output, "name"));
-    const json_t *p = json_object_get(output, "parameters"), *binary, *classes;
+    const char *name = json_string_value(member(output, "name"));
+    const json_t *p = member(output, "parameters"), *classes;
     int rc;
     if (!name)
         return error_set(e, FL_PROTOCOL, "an entry of `outputs` has no `name`");
     if (strcmp(name, m->output.name))
         return error_set(e, FL_VALUE, "unexpected inference output '%.100s': the model gives '%s'", name,
                          m->output.name);
-    if ((rc = check_parameters(output, e)))
+    if ((rc = check_parameters(output, e)) ||
+        (rc = read_truth(&out->binary, "binary_data", member(p, "binary_data"), e)))
         return rc;
-    binary = json_object_get(p, "binary_data");
-    classes = json_object_get(p, "classification");
-    if ((binary && !json_is_boolean(binary)) ||
-        (classes && (!json_is_integer(classes) || json_integer_value(classes) < 0)))
-        return error_set(e, FL_VALUE, "`binary_data` is true or false, `classification` a number of classes");
-    if (binary)
-        out->binary = json_is_true(binary);
+    classes = member(p, "classification");
+    if (classes && (!json_is_integer(classes) || json_integer_value(classes) < 0))
+        return error_set(e, FL_VALUE, "`classification` is a number of classes");
     if (classes)
         out->classes = json_integer_value(classes) > INT32_MAX ? INT32_MAX : (int)json_integer_value(classes);
     return FL_OK;
@@ -164,7 +178,7 @@ static int read_output(struct oip_request *out, const json_t *output, const stru
 static int read_outputs(struct oip_request *out, const json_t *root, const struct oip_model *m,
                         struct error *e)
 {
-    const json_t *outputs = json_object_get(root, "outputs");
+    const json_t *outputs = member(root, "outputs");
     if (!outputs || (json_is_array(outputs) && !json_array_size(outputs)))
         return FL_OK;
     if (!json_is_array(outputs))
@@ -201,7 +215,7 @@ static int read_shape(struct oip_request *out, const json_t *shape, const struct
 
 static int read_type(struct announced *a, const json_t *input, struct error *e)
 {
-    const char *name = json_string_value(json_object_get(input, "datatype"));
+    const char *name = json_string_value(member(input, "datatype"));
     a->dtype = name ? oip_dtype(name) : TENSOR_NONE;
     if (a->dtype == TENSOR_NONE)
         return error_set(e, FL_DTYPE, "`datatype` is none of the protocol's, as FP32 is");
@@ -216,8 +230,8 @@ static int count_data_in(json_t *list)
     json_t *item;
     size_t i;
     int n = 0;
-    json_array_foreach(list, i, item) n += json_object_get(item, "data") != NULL;
-    json_object_foreach(list, key, item) n += json_object_get(item, "data") != NULL;
+    json_array_foreach(list, i, item) n += member(item, "data") != NULL;
+    json_object_foreach(list, key, item) n += member(item, "data") != NULL;
     return n;
 }
 
@@ -236,8 +250,8 @@ static int count_data(json_t *root)
 static int find_data(struct announced *a, json_t *root, const json_t *input, const struct json_cut *cut,
                      const char *behind, size_t behind_size, struct error *e)
 {
-    const json_t *size = json_object_get(json_object_get(input, "parameters"), "binary_data_size");
-    const json_t *data = json_object_get(input, "data");
+    const json_t *size = member(member(input, "parameters"), "binary_data_size");
+    const json_t *data = member(input, "data");
     int64_t bytes = a->count * (int64_t)tensor_dtype_bytes(a->dtype);
     if (size && data)
         return error_set(e, FL_PROTOCOL, "the input has both `data` and `binary_data_size`");
@@ -266,13 +280,13 @@ static int find_data(struct announced *a, json_t *root, const json_t *input, con
 
 static int only_input(const json_t **out, const json_t *root, const struct oip_model *m, struct error *e)
 {
-    const json_t *inputs = json_object_get(root, "inputs");
+    const json_t *inputs = member(root, "inputs");
     const char *name;
     if (!json_is_array(inputs) || json_array_size(inputs) != 1)
         return error_set(e, FL_PROTOCOL, "the model takes one input, '%s': `inputs` is a list with one entry",
                          m->input.name);
     *out = json_array_get(inputs, 0);
-    name = json_string_value(json_object_get(*out, "name"));
+    name = json_string_value(member(*out, "name"));
     if (!name || strcmp(name, m->input.name))
         return error_set(e, FL_VALUE, "unexpected inference input '%.100s': the model takes '%s'",
                          name ? name : "", m->input.name);
@@ -324,7 +338,7 @@ static int read_json(struct oip_request *out, json_t *root, const struct json_cu
     if ((rc = only_input(&input, root, m, e)))
         return rc;
     if ((rc = check_parameters(input, e)) || (rc = read_type(&a, input, e)) ||
-        (rc = read_shape(out, json_object_get(input, "shape"), m, e)))
+        (rc = read_shape(out, member(input, "shape"), m, e)))
         return rc;
     a.count = out->rows * row_count(m);
     if ((rc = find_data(&a, root, input, cut, behind, behind_size, e)))

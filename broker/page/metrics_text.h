@@ -23,11 +23,12 @@ struct http_counts {
         uint64_t high, low; /* the trace */
         double took, at;    /* seconds; the moment, since 1970 */
     } exemplar[METRICS_BUCKETS + 1];
-    /* of these, in nanoseconds: answered and failed ones; their rows in the stages, waiting and being
-     * computed */
+    /* of these, in nanoseconds: answered and failed ones; their rows made of bodies, in the stages, waiting
+     * and being computed, and made replies; rows whose answer was known */
     struct http_sum {
         uint64_t count, ns;
-    } success, fail, queue, compute;
+    } success, fail, input, queue, compute, output, known;
+    uint64_t last_ms; /* when the last one was answered, since 1970; 0: none was */
 };
 
 /* What is known of the pipeline at one moment. */

@@ -235,6 +235,13 @@ static void test_request(void **state)
     assert_memory_equal(request.data, want, request.row_bytes);
     assert_false(request.binary || request.classes || request.deadline_ms || request.flags || *request.id);
     oip_request_release(&request);
+    assert_int_equal(
+        read_request("{\"id\":null,\"parameters\":null,\"outputs\":null,\"inputs\":[{\"name\":\"x\","
+                     "\"parameters\":null,\"shape\":[1,2,2],\"datatype\":\"FP32\",\"data\":[1,2,3,4]}]}"),
+        FL_OK);
+    assert_memory_equal(request.data, want, request.row_bytes);
+    assert_false(*request.id);
+    oip_request_release(&request);
 }
 
 static void test_binary_requests(void **state)
@@ -311,6 +318,10 @@ static void test_bad_requests(void **state)
          "max_accuracy_loss"},
         {"{\"parameters\":{\"max_accuracy_loss\":\"0\"},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE,
          "max_accuracy_loss"},
+        {"{\"parameters\":{\"exits\":\"no\"},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "exits"},
+        {"{\"parameters\":{\"binary_data_output\":1},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE,
+         "binary_data_output"},
+        {"{\"inputs\":[{\"name\":\"x\"," WHOLE ",\"data\":null}]}", FL_PROTOCOL, "no JSON"},
         {"{\"parameters\":{\"context\":7},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "context"},
         {"{\"parameters\":{\"priority\":10},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "priority"},
         {"{\"parameters\":{\"priority\":-1},\"inputs\":[{\"name\":\"x\"," WHOLE "}]}", FL_VALUE, "priority"},

@@ -376,6 +376,23 @@ def forms_of_kserve(s):
     near(json.loads(text)['outputs'][0]['data'], want)
 
 
+# As clients send them that write all keys there are, MLServer's among them.
+@check
+def null_is_as_good_as_absent(s):
+    request = s.request(s.numbers(), id=None, parameters=None, outputs=None, model_version=None)
+    request['inputs'][0]['parameters'] = None
+    answer = s.infer(request)
+    assert not answer.get('id')
+    near(answer['outputs'][0]['data'], s.scores())
+    request = s.request(s.numbers(), parameters={'timeout': None, 'priority': None},
+                        outputs=[{'name': s.output['name'], 'parameters': None}])
+    near(s.infer(request)['outputs'][0]['data'], s.scores())
+    for key in 'name', 'datatype', 'shape', 'data':
+        request = s.request(s.numbers())
+        request['inputs'][0][key] = None
+        s.refused(request)
+
+
 @ours
 def statuses(s):
     status, _, text = s.ask('GET', '/v2/models/no-such')
@@ -402,6 +419,8 @@ def parameters_say_how(s):
     s.refused(s.request(s.numbers(), parameters={'stream': 1}), [400])
     s.refused(s.request(s.numbers(), parameters={'max_accuracy_loss': -1}), [400])
     s.refused(s.request(s.numbers(), parameters={'priority': 99}), [400])
+    s.refused(s.request(s.numbers(), parameters={'exits': 'no'}), [400])
+    s.infer(s.request(s.numbers(), parameters={'exits': None, 'stream': None, 'max_accuracy_loss': None}))
 
 
 @ours
@@ -455,10 +474,16 @@ def what_clients_of_triton_ask(s):
     c = s.json('GET', s.base + '/config')
     assert c['input'][0]['dims'] == s.row and c['input'][0]['data_type'] == 'TYPE_FP32' and c['max_batch_size'] > 0
     assert s.json('POST', '/v2/repository/index', '{}')[0]['state'] == 'READY'
-    before, _ = s.json('GET', '/v2/models/stats')['model_stats'][0]['inference_stats']['success'].values()
-    s.scores()
-    after = s.json('GET', s.base + '/stats')['model_stats'][0]['inference_stats']
-    assert after['success']['count'] == before + 1 and after['compute_infer']['ns'] > 0
+    before = s.json('GET', '/v2/models/stats')['model_stats'][0]
+    s.scores(2)
+    after = s.json('GET', s.base + '/stats')['model_stats'][0]
+    assert after['last_inference'] > 1.7e12 and after['inference_count'] == before['inference_count'] + 2
+    # perf_analyzer reads all of these, and gives up where it has other counts of computing's parts.
+    more = {k: (v['count'] - before['inference_stats'][k]['count'], v['ns'] - before['inference_stats'][k]['ns'])
+            for k, v in after['inference_stats'].items()}
+    assert more['success'][0] == 1 and more['fail'] == more['cache_hit'] == more['cache_miss'] == (0, 0), more
+    for part in 'queue', 'compute_input', 'compute_infer', 'compute_output':
+        assert more[part][0] == 2 and 0 < more[part][1] < more['success'][1] * 2, more
     for path in '/v2/repository/models/%s/load' % s.name, '/v2/systemsharedmemory/region/a/register':
         status, _, text = s.ask('POST', path, '{}')
         assert status == 501 and json.loads(text)['error'], (path, status)
