@@ -615,7 +615,8 @@ static int read_reply(char **at)
     *at = !length ? end : strncmp(body, "HTTP/1.", 7) ? body + atol(length + 18) : body;
     if (*at > end)
         *at = end; /* it was too long for us, or of a HEAD */
-    if (status >= 400 && strcasestr(head, "application/json") && body < *at)
+    if (status >= 400 && strcasestr(head, "application/json") &&
+        !strcasestr(head, "\r\nContent-Encoding: ") && body < *at)
         SAID_CHECK(!strncmp(body, "{\"error\":\"", 10));
     return status;
 }
