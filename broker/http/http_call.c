@@ -123,7 +123,7 @@ bool http_call_body(struct http_call *c, const char *bytes, size_t n)
 {
     if (c->refused) { /* whoever sends on and on is cut off */
         c->size += n;
-        return c->size <= 2 * c->memory->most_of_one;
+        return c->size <= HTTP_WASTE * c->memory->most_of_one;
     }
     if ((c->route.target != TARGET_INFER && c->route.target != TARGET_FEEDBACK) || !n)
         return true;

@@ -17,6 +17,10 @@ struct http_memory {
     int spares;
 };
 
+/* A body that is refused is thrown away as it comes: whoever was still sending when the connection ended
+ * might lose the reply with it. But not more than so many times what is allowed. */
+#define HTTP_WASTE 16
+
 enum http_coding { CODING_PLAIN, CODING_GZIP, CODING_DEFLATE };
 
 /* A trace context (W3C, version 00), which begins at the client and goes on here. */
@@ -52,6 +56,7 @@ struct http_call {
     char *body;
     size_t size, room;
     bool refused; /* the body is not kept: `error` says why */
+    bool endless; /* .. and longer than anybody takes */
 
     struct oip_request request;
     struct oip_model model;

@@ -99,6 +99,7 @@ static void read_headers(struct http_call *c)
         error_set(&c->error, FL_TOO_LARGE, "the body has %lld bytes, broker.max_request_mb allows %zu",
                   (long long)length, c->memory->most_of_one);
     c->refused = c->error.code != FL_OK;
+    c->endless = length / HTTP_WASTE > (int64_t)c->memory->most_of_one;
 }
 
 static gnutls_session_t session_of(struct MHD_Connection *connection)
@@ -163,7 +164,7 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
 }
 
 /* A reply before the body has come ends the connection, and who is still sending then may never read it. So
- * only those hear at once who wait until they are asked for the body, or whose body nobody would read. */
+ * only those hear at once who wait until they are asked for the body, or whose body nobody takes. */
 static bool waits_with_body(struct MHD_Connection *connection)
 {
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT) != NULL;
@@ -183,7 +184,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
             return MHD_NO;
         if (c->error.code == FL_TOO_LARGE)
             http_call_finish(c, d->pipeline, NULL);
-        if (c->reply.status && (c->error.code == FL_TOO_LARGE || waits_with_body(connection)))
+        if (c->reply.status && (c->endless || waits_with_body(connection)))
             return http_server_reply(&d->server, c);
         c->refused = c->refused || c->reply.status;
         return MHD_YES;

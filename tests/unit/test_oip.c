@@ -729,7 +729,7 @@ static void test_bodies_are_bounded(void **state)
     assert_true(a.refused);
     assert_int_equal(a.error.code, FL_TOO_LARGE);
     assert_int_equal(memory.used, 0);
-    for (int i = 0; i < 3; i++)
+    while (a.size + 5000 <= HTTP_WASTE * memory.most_of_one)
         assert_true(http_call_body(&a, piece, 5000));
     assert_false(http_call_body(&a, piece, 5000)); /* whoever sends on and on */
     http_call_free(&a);

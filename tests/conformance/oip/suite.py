@@ -433,6 +433,21 @@ def raw_body(s):
     s.refused(data[:-1], [400], {HEADER: '0'})
 
 
+# Its sender has sent all of it before it reads why not; chunks have no length to see that by.
+@ours
+def too_large(s):
+    body = bytes(24 << 20)
+    status, _, text = s.ask('POST', s.base + '/infer', body, {HEADER: '0'})
+    assert status == 413 and 'max_request_mb' in json.loads(text)['error'], status
+    status, _, text = s.ask('POST', s.base + '/infer', iter([body]), {HEADER: '0', 'Transfer-Encoding': 'chunked'},
+                            encode_chunked=True)
+    assert status == 413 and 'max_request_mb' in json.loads(text)['error'], status
+    with s.dial() as c:  # nobody takes so much: it is said before anything comes
+        c.sendall(('POST %s/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n' % (
+            s.base, 1 << 40, ''.join('%s: %s\r\n' % h for h in s.who.items()))).encode())
+        assert b' 413 ' in c.makefile('rb').readline()
+
+
 @ours
 def compressed(s):
     body, headers = s.binary(struct.pack('<%df' % s.size, *s.numbers()))
