@@ -3,8 +3,8 @@
 #
 # usage: deploy/scripts/paper.sh [-m MODELS] [-a CIFAR10] [-b CIFAR100] [-o OUT] [-k "KEY=VALUE ..."] [CONFIG ...]
 #
-# A CONFIG is a pipeline file called DATA-NETWORK-learned.yaml, all of configs/ unless some are given. Its network lies in
-# the directory MODELS under the name that the file gives; CIFAR10 has data_batch_1..5.bin and test_batch.bin, CIFAR100
+# A CONFIG is a pipeline file called DATA-NETWORK-learned.yaml, all of configs/ unless some are given. Its network lies
+# in the directory MODELS under the name that the file gives; CIFAR10 has data_batch_1..5.bin and test_batch.bin, CIFAR100
 # has train.bin, unseen.bin and test.bin. What is not at hand is left out, and said. For each, three kinds of caches are
 # built and asked: `knn` and `kmeans` after every block, as published, with thresholds by `max-wrong`, and what the file
 # says. 35,000 pictures make the caches, 5,000 that the network was not trained on choose, 5,000 others are requests.

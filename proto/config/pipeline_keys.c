@@ -39,15 +39,12 @@ const struct key pipeline_keys[] = {
     {"shared_memory", KEY_BOOL, ROOT(shared_memory), "true",
      .help = "messages between processes of one host go through memory that they share, where they can"},
     {"security", KEY_RULE, ROOT(security.mode), "loopback", .choices = "loopback|curve|none",
-     .help = "loopback: other addresses are refused; curve: over tcp all is encrypted, between those whose "
-             "keys are "
-             "allowed; none: nothing protects it"},
+     .help = "loopback: no other addresses; curve: tcp is encrypted, for allowed keys; none: unprotected"},
     {"keys", KEY_PATH, ROOT(keys), .example = "keys",
      .help = "directory of `freezeline keys`, for security: curve; default: keys in the state directory"},
     {"port", KEY_INT, ROOT(port), "5600", RANGE(1, 65535 - PIPELINE_MAX_WAYS),
-     .help =
-         "first tcp port where hosts are named: Redis + 0, broker K + 1 + 3 K, cache I + 16 + I, stage S, "
-         "replica R + 32 + 16 S + R"},
+     .help = "first tcp port where hosts are named: Redis, broker K + 1 + 3 K, cache I + 16 + I, stage S, "
+             "replica R + 32 + 16 S + R"},
     {"hosts.#.name", KEY_HOST, HOST(name), .example = "a",
      .help = "of a machine, as `host` elsewhere says it"},
     {"hosts.#.address", KEY_HOST, HOST(address), .example = "10.7.0.1",
@@ -138,7 +135,7 @@ const struct key pipeline_keys[] = {
     {"broker.replicas.#.host", KEY_HOST, BROKER(host), .example = "a",
      .help = "one of `hosts`; default: another one for each"},
     {"broker.replicas.#.requests", KEY_ENDPOINT, BROKER(requests), .example = "tcp://127.0.0.1:5555",
-     .help = "as broker.requests, which is that of the first; default: a socket in the state directory"},
+     .help = "as broker.requests is the first one's; default: a socket in the state directory"},
     {"broker.replicas.#.control", KEY_ENDPOINT, BROKER(control), .example = "tcp://127.0.0.1:5556",
      .help = "as broker.control"},
     {"broker.replicas.#.results", KEY_ENDPOINT, BROKER(results), .example = "tcp://127.0.0.1:5557",
@@ -153,9 +150,7 @@ const struct key pipeline_keys[] = {
     {"broker.max_requests", KEY_INT, ROOT(broker.max_requests), "256", RANGE(1, 65536),
      .help = "in flight; beyond it a client gets `overloaded` at once"},
     {"broker.client_rate", KEY_DOUBLE, ROOT(broker.client_rate), "0", RANGE(0, 1000000),
-     .help = "requests a second by one client, and as many at once; who that is, its key says (`security: "
-             "curve`), over "
-             "HTTP its token or its address; 0: no bound"},
+     .help = "requests a second by one client, and as many at once, by key, token or address; 0: no bound"},
     {"broker.client_connections", KEY_INT, ROOT(broker.client_connections), "0", RANGE(0, 65536),
      .help = "to broker.requests, from one address; 0: half of the files for clients, for other machines"},
     {"broker.max_memory_mb", KEY_DOUBLE, ROOT(broker.max_memory_mb), "256", RANGE(1, 1048576),
@@ -176,8 +171,9 @@ const struct key pipeline_keys[] = {
     {"broker.dead_after_ms", KEY_INT, ROOT(broker.dead_after_ms), "2000", RANGE(20, 600000),
      .help = "a worker that is silent for so long is dead; at least twice heartbeat_ms"},
     {"broker.hung_after_ms", KEY_INT, ROOT(broker.hung_after_ms), .example = "10000", RANGE(0, 86400000),
-     .help = "silent or in one layer so long, it is killed and restarted by `up`; 0 = never; default: "
-             "5 dead_after_ms, 10 s at least"},
+     .help =
+         "silent or in one layer so long, `up` kills and restarts it; 0 = never; default: 5 dead_after_ms, "
+         "10 s at least"},
     {"cache.hosts.#", KEY_HOST, ROOT(cache.host), .example = "[a, b]",
      LIST(ROOT(cache.n_hosts), PIPELINE_MAX_CACHES),
      .help = "of `hosts`, with a cache service each; default: each that has a stage worker"},
@@ -277,14 +273,11 @@ const struct key pipeline_keys[] = {
     {"variants.#.name", KEY_NAME, VARIANT(name), .example = "int8",
      .help = "of a model for the same question: same inputs, same classes; the first one is this file's own"},
     {"variants.#.file", KEY_PATH, VARIANT(file), .example = "small.yaml",
-     .help =
-         "a pipeline file of its own; default: this file with what `set` says, state in STATE/variants/NAME"},
+     .help = "its own pipeline file; default: this one with what `set` says, state in STATE/variants/NAME"},
     {"variants.#.set.#", KEY_TEXT, VARIANT(set), .example = "[precision=int8]",
      LIST(VARIANT(n_sets), PIPELINE_MAX_SETS), .help = "KEY=VALUE: what it has otherwise than this file"},
     {"choose", KEY_RULE, ROOT(choose), "budget", .choices = "budget|cascade|exp3|exp4",
-     .help = "which variant answers: by load within `budget`; small ones first, others where they are "
-             "unsure; one "
-             "by feedback; all, in a vote that feedback weighs"},
+     .help = "which variant answers: by load in `budget`; small first; one by feedback; all, in a vote"},
     {"budget.max_accuracy_loss", KEY_DOUBLE, ROOT(budget.max_accuracy_loss), "1", RANGE(0, 100),
      .help = "points of accuracy that other variants than the best may cost, as a mean over any hour"},
     {"budget.latency_ms", KEY_DOUBLE, ROOT(budget.latency_ms), "0", RANGE(0, 3600000),

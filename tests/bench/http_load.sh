@@ -3,9 +3,9 @@
 #
 # usage: tests/bench/http_load.sh [ROUNDS [SECONDS]]     (5 rounds of 3 s; needs wrk, nginx, python3 and two cores)
 #
-# 64 connections send 3 KiB of raw binary input each time, in turn to a pipeline, to an nginx that answers each POST with
-# as many bytes as the pipeline does, and to a server of libmicrohttpd that does nothing else (bench_echo): what the door
-# can reach at most. All three are pinned to core 0, the load to core 1; beside requests a second stands what each took
+# 64 connections send 3 KiB of raw binary input each time, in turn to a pipeline, to an nginx that answers each POST
+# with as many bytes as the pipeline does, and to a server of libmicrohttpd that does nothing else (bench_echo): what the
+# door can reach at most. All three are pinned to core 0, the load to core 1; beside requests a second stands what each took
 # of its core, which other load on the machine changes less. The pipeline answers from its response cache: what is
 # measured is the door and the broker, not a network. Then 8 connections beside 1,000 that are idle and 200 that send a
 # byte every half a second each, in turns with 8 at a second pipeline that has no such crowd (bench_crowd).
