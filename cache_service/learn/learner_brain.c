@@ -26,6 +26,7 @@
 #define TRUTHS_COME     1000 /* a truth about one of so many of the last audits */
 #define SETTLED_AUDITS  1000 /* after a change: until then, signals are taken for the same one */
 #define BRAKE           0.05 /* how surely what serves after an alarm has to lose too much before it is off */
+#define COLLAPSE        10   /* times the budget lost where the alarm blames: thresholds won't mend that */
 #define RECOVERY_AUDITS 20000 /* after a change: until then, more than usual are spent to recover */
 
 /* An audit and what each candidate said. */
@@ -260,7 +261,7 @@ static void tighten(struct learner_brain *b)
     learner_watch_begin(&b->watch, &b->setup.terms, b->watch.blind_budget, BRAKE);
 }
 
-static void switch_off(struct learner_brain *b)
+static void switch_off(struct learner_brain *b, bool again)
 {
     const bool none[PIPELINE_MAX_EXITS] = {false};
     float never[PIPELINE_MAX_EXITS];
@@ -269,11 +270,11 @@ static void switch_off(struct learner_brain *b)
         never[k] = INFINITY;
     start_over(b, learner_watch_since(&b->watch));
     d = decide(b, LEARNER_SERVE, b->serving);
-    say(d, "alarm again: audits lose more than %.2f points; no exit answers until one is certified anew",
-        100 * b->setup.terms.budget);
+    say(d, "alarm%s: audits lose %smore than %.2f points; no exit answers until one is certified anew",
+        again ? " again" : "", again ? "" : "far ", 100 * b->setup.terms.budget);
     serve(b, LEARNER_OFF, b->serving, none, never, d);
     learner_watch_end(&b->watch);
-    learner_lessons_alarm(&b->lessons, true);
+    learner_lessons_alarm(&b->lessons, again);
 }
 
 static void heed_alarm(struct learner_brain *b)
@@ -287,10 +288,12 @@ static void heed_alarm(struct learner_brain *b)
             "alarm: audits lose more than %.2f points, but the caches are frozen",
             100 * b->setup.terms.budget);
         watch_anew(b, use_number(b));
-    } else if (b->state == LEARNER_SERVING) {
-        tighten(b);
+    } else if (b->state == LEARNER_TIGHTENED) {
+        switch_off(b, true);
+    } else if (learner_watch_blamed_loss(&b->watch) >= COLLAPSE * b->setup.terms.budget) {
+        switch_off(b, false);
     } else {
-        switch_off(b);
+        tighten(b);
     }
 }
 

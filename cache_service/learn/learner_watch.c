@@ -162,6 +162,14 @@ bool learner_watch_loses(const struct learner_watch *w, const bool *placed, cons
     return false;
 }
 
+double learner_watch_blamed_loss(const struct learner_watch *w)
+{
+    int64_t first = first_blamed(w), lost = 0;
+    for (int64_t i = first; i < w->seen; i++)
+        lost += loser(w, i, w->placed, w->threshold) >= 0;
+    return w->seen > first ? (double)lost / (double)(w->seen - first) : 0;
+}
+
 void learner_watch_raise(const struct learner_watch *w, const bool *placed, float *threshold)
 {
     bool lost = true;

@@ -244,10 +244,10 @@ static void test_alarm_tightens_then_switches_off(void **state)
     memcpy(before, w->serves.threshold, sizeof before);
     served = w->served;
     w->sure = 1; /* the world changes: sure answers are wrong too */
-    w->wrong = 0.9;
-    for (n = 0; n < 200 && w->served == served; n++)
+    w->wrong = 0.3;
+    for (n = 0; n < 1000 && w->served == served; n++)
         audit(w, -1);
-    assert_true(n < 100);
+    assert_true(n < 600);
     assert_int_equal(w->serves.state, LEARNER_TIGHTENED);
     assert_true(w->serves.threshold[0] >= before[0] && w->serves.threshold[1] >= before[1]);
     assert_true(view(w).audit >= 0.25);
@@ -263,6 +263,33 @@ static void test_alarm_tightens_then_switches_off(void **state)
     w->wrong = 0.1;
     until_it_serves(w);
     assert_true(w->asks.since_ms > 0);
+    world_free(w);
+}
+
+/* Where the alarm blames audits that lose far more than the budget, no thresholds are tried. */
+static void test_alarm_at_a_collapse_switches_off_at_once(void **state)
+{
+    const struct learner_setup s = plain();
+    struct world *w = world_new(&s);
+    int served, n;
+    (void)state;
+    until_it_serves(w);
+    w->grows = 0;
+    audits(w, 5000);
+    served = w->served;
+    w->sure = 1;
+    w->wrong = 0.9;
+    for (n = 0; n < 200 && w->served == served; n++)
+        audit(w, -1);
+    assert_true(n < 100);
+    assert_int_equal(w->served, served + 1);
+    assert_int_equal(w->serves.state, LEARNER_OFF);
+    assert_non_null(strstr(w->serves.why, "far more than 1.00 points"));
+    w->grows = 1;
+    w->sure = 0.3;
+    w->wrong = 0.1;
+    until_it_serves(w);
+    assert_int_equal(w->serves.state, LEARNER_SERVING);
     world_free(w);
 }
 
@@ -516,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_becomes_bolder_but_not_too_bold),
         cmocka_unit_test(test_teaches_again_as_requests_grow),
         cmocka_unit_test(test_alarm_tightens_then_switches_off),
+        cmocka_unit_test(test_alarm_at_a_collapse_switches_off_at_once),
         cmocka_unit_test(test_what_is_lost_raises_the_alarm),
         cmocka_unit_test(test_what_is_lost_judges_candidates),
         cmocka_unit_test(test_a_signal_lets_it_learn_anew),
