@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -279,6 +280,7 @@ int supervisor_run(const struct pipeline *p, const struct pipeline_arguments *a,
 
     if (!s)
         return error_set(e, FL_NOMEM, "no memory");
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* for what it starts, too: Redis cannot see to that itself */
     if (drain_s)
         setenv(SIGNALS_TENDED, "1", 1); /* for the children */
     s->lock = s->crew.alive = s->signals = -1;

@@ -2,11 +2,13 @@
 #include "startup.h"
 #include "here.h"
 
+#include <dirent.h>
 #include <string.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "system/confine.h"
 #include "system/hardening.h"
 #include "system/limits.h"
 #include "base/log.h"
@@ -94,6 +96,61 @@ int startup_options(struct startup *s, int argc, char **argv)
     return complete ? -1 : take(s, '?', NULL);
 }
 
+/* The folder of a file, of a socket ("ipc://PATH"); of what is neither, nothing. */
+static void allow_beside(int rules, const char *path)
+{
+    char folder[4096];
+
+    if (path && !strncmp(path, "ipc://", 6))
+        path += 6;
+    if (!path || *path != '/' || (size_t)snprintf(folder, sizeof folder, "%s", path) >= sizeof folder)
+        return;
+    *(strrchr(folder, '/') + 1) = '\0';
+    confine_allow(rules, folder);
+}
+
+/* Where a folder in the state directory is a link to elsewhere, writing there fails: better said than
+ * wondered at. */
+static void warn_of_links(const char *state)
+{
+    DIR *dir = opendir(state);
+    struct dirent *it;
+
+    while (dir && (it = readdir(dir)))
+        if (it->d_type == DT_LNK)
+            log_warn("%s/%s is a link: this process writes in the state directory alone; mount a disk there, "
+                     "or name "
+                     "another `state`",
+                     state, it->d_name);
+    if (dir)
+        closedir(dir);
+}
+
+/* A service writes in the state directory, and beside the sockets, the log and the file of traces that the
+ * pipeline file has elsewhere. */
+static bool keep_to_folders(const struct startup *s, const struct pipeline *p)
+{
+    int rules = confine_new();
+    char *log = s->log ? realpath(s->log, NULL) : NULL;
+
+    confine_allow(rules, p->state);
+    allow_beside(rules, log);
+    allow_beside(rules, p->traces.to);
+    for (int i = 0; i < pipeline_brokers(p); i++) {
+        struct broker_replica b = pipeline_broker(p, i);
+        allow_beside(rules, b.requests);
+        allow_beside(rules, b.control);
+        allow_beside(rules, b.results);
+    }
+    for (int i = 0; i < p->cache.n_endpoints; i++)
+        allow_beside(rules, p->cache.endpoint[i]);
+    for (int i = 0; i < p->n_stages; i++)
+        for (int k = 0; k < p->stage[i].n_replicas; k++)
+            allow_beside(rules, p->stage[i].replica[k].endpoint);
+    free(log);
+    return confine(rules);
+}
+
 int startup_pipeline(const struct startup *s, const char *role, struct pipeline **out, struct error *e)
 {
     char text[160];
@@ -114,5 +171,9 @@ int startup_pipeline(const struct startup *s, const char *role, struct pipeline 
         return rc;
     if (!harden((*out)->security.keys))
         log_debug("this kernel filters no system calls");
+    if (keep_to_folders(s, *out))
+        warn_of_links((*out)->state);
+    else
+        log_debug("this kernel does not keep a process to some folders");
     return FL_OK;
 }

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "system/confine.h"
+
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"
                            "  - {last: block1.out}\n"
@@ -70,6 +72,59 @@ static void test_another_container_leaves_the_unsupervised(void **state)
     finish(h);
 }
 
+struct line_of {
+    struct harness *h;
+    const char *log, *text;
+};
+
+/* For harness_until: a log below the state directory has this text. */
+static bool is_logged(void *arg)
+{
+    struct line_of *l = arg;
+    tool(l->h, "logs", l->log);
+    return strstr(output, l->text);
+}
+
+static const char confined_yaml[] = "name: tiny\n"
+                                    "exits: [{name: x, after: block1.out}]\n"
+                                    "stages: [{last: x}, {}]\n"
+                                    "redis: {managed: true}\n"
+                                    "traces: {to: traces.json, share: 1}\n";
+
+/* Nothing that `up` starts gains privileges, and a service writes in the state directory alone: not where a
+ * link in there leads. */
+static void test_what_is_started_may_do_little(void **state)
+{
+    static const char *const roles[] = {"supervisor", "redis", "broker", "cache0", "stage0.0", "stage1.0"};
+    struct harness *h = harness_new(NULL, confined_yaml);
+    struct line_of said = {h, "broker", "cannot write traces"};
+    int rules = confine_new();
+    char line[3 * HARNESS_PATH];
+    (void)state;
+
+    snprintf(line, sizeof line, "mkdir -p %s %s/elsewhere && ln -s %s/elsewhere/traces.json %s/traces.json",
+             harness_pipeline(h)->state, harness_dir(h), harness_dir(h), harness_pipeline(h)->state);
+    assert_int_equal(shell(line), 0);
+    tool_ok(h, "up", "");
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        snprintf(line, sizeof line, "grep -E '^NoNewPrivs:\\s*1$' /proc/%d/status",
+                 (int)process_of(h, roles[i]).pid);
+        if (shell(line))
+            fail_msg("%s may gain privileges", roles[i]);
+    }
+    if (rules >= 0) { /* else this kernel confines nobody */
+        harness_until(is_logged, &said, 60, "the broker cannot write where the link leads");
+        snprintf(line, sizeof line, "ls %s/elsewhere", harness_dir(h));
+        assert_int_equal(shell(line), 0);
+        assert_string_equal(output, "");
+        tool_ok(h, "logs", "broker -n 100");
+        assert_said("traces.json is a link: this process writes in the state directory alone");
+        close(rules);
+    }
+    tool_ok(h, "down", "");
+    finish(h);
+}
+
 static void test_of_two_at_once_one_starts(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
@@ -88,19 +143,6 @@ static void test_of_two_at_once_one_starts(void **state)
     assert_true(pid_of(h, "stage1.0") > 0);
     tool_ok(h, "down", "");
     finish(h);
-}
-
-struct line_of {
-    struct harness *h;
-    const char *log, *text;
-};
-
-/* For harness_until: a log below the state directory has this text. */
-static bool is_logged(void *arg)
-{
-    struct line_of *l = arg;
-    tool(l->h, "logs", l->log);
-    return strstr(output, l->text);
 }
 
 static bool is_named_again(void *arg)
@@ -667,6 +709,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_another_container_touches_nothing),
         cmocka_unit_test(test_another_container_leaves_the_unsupervised),
+        cmocka_unit_test(test_what_is_started_may_do_little),
         cmocka_unit_test(test_of_two_at_once_one_starts),
         cmocka_unit_test(test_a_pid_file_is_written_when_it_can_be),
         cmocka_unit_test(test_sockets_of_others_stay),
