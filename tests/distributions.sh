@@ -5,16 +5,15 @@
 #
 # A combination says what is tried: bookworm or trixie, root or user (an ordinary one with sudo), gcc or clang, and
 # "-nodnnl" for a build without oneDNN. Without any, a set is taken in which each of these occurs.
-#   --roots DIRECTORY   where the systems lie: a bare one of each release, made once, and for each combination a copy of
-#   it
-#                       (2 GB), which is removed when all went well
+#   --roots DIRECTORY   where the systems lie: a bare one of each release, made once, and for each combination a copy
+#                       of it (2 GB), which is removed when all went well
 #   --steps "STEP ..."  what is run in each copy, in this order (default "demo answers test"). A step is
 #                       answers: run the models; each combination has to answer as the first one did, to 1e-5
 #                       ort: ONNX Runtime's ratio (tests/bench/table.py --compare, ROUNDS of them); skipped where npm or
 #                       its package is missing
 #                       or words for make, with + between them: demo, test+DNNL=, deps, check+SANITIZE=address,undefined
-#   --model FILE        take this model, too, for "answers" and "ort" (may be repeated; the demo's model is always
-#   taken) --mirror URL        Debian's archive (default: as this machine's apt is configured)
+#   --model FILE        take this model, too, for "answers" and "ort" (may be repeated; the demo's is always taken)
+#   --mirror URL        Debian's archive (default: as this machine's apt is configured)
 #   --keep              keep the copies; one that is there is used again, with the repository brought up to date
 #
 # What is committed (HEAD) is tried. Needs root and debootstrap. Everything runs in namespaces of its own for mounts and
