@@ -32,7 +32,7 @@ static void refuse(struct dispatch *d, const struct peer *to, uint64_t client_id
 void dispatch_malformed(struct dispatch *d, const struct peer *from, uint64_t client_id,
                         const struct error *e)
 {
-    d->counters.refused++;
+    d->counters.refused_wrong++;
     refuse(d, from, client_id, e->code, 0, e->text);
 }
 
@@ -179,6 +179,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
     uint64_t time_ns = time_of(d, r), deadline_ns = sent_at(d, r, now, time_ns) + time_ns;
     if (deadline_ns <= now) {
         d->counters.overloaded++;
+        d->counters.refused_late++;
         refuse(d, from, r->id, FL_DEADLINE, admission_retry_ms(&d->admission, ahead),
                "it has waited longer than its deadline in front of the broker");
         return;
@@ -187,6 +188,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         continue;
     if (rc) {
         d->counters.overloaded++;
+        d->counters.refused_full++;
         refuse(d, from, r->id, FL_OVERLOADED, admission_retry_ms(&d->admission, ahead - 1),
                "too many requests are in flight: send slower or raise broker.max_requests");
         return;
@@ -235,20 +237,21 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
 
     if (held_ms) {
         d->counters.overloaded++;
+        d->counters.refused_rate++;
         error_set(&error, FL_OVERLOADED,
                   "this client sends more than %g requests a second (broker.client_rate): try again in %u ms",
                   d->pipeline->broker.client_rate, held_ms);
         refuse(d, from, r->id, FL_OVERLOADED, held_ms, error.text);
     } else if ((rc = check_request(r, payload, &error)) || (rc = heed_loss(d, r, &level, &error))) {
-        d->counters.refused++;
+        d->counters.refused_wrong++;
         refuse(d, from, r->id, (enum fl_code)rc, 0, error.text);
     } else if (dispatch_repeats(d, from, r)) {
         return;
     } else if (d->drain_until_ns > now) {
-        d->counters.refused++;
+        d->counters.refused_draining++;
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, "the pipeline is draining and admits no more");
     } else if (hopeless(d, now, &stage) && !dispatch_variant_ready(d, now)) {
-        d->counters.refused++;
+        d->counters.refused_absent++;
         error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, error.text);
     } else {

@@ -23,7 +23,8 @@
 
 struct counters {
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
-    uint64_t refused;       /* requests turned away: draining, unavailable, malformed */
+    /* requests turned away, as in struct status_reply */
+    uint64_t refused_full, refused_late, refused_rate, refused_draining, refused_absent, refused_wrong;
     uint64_t known;         /* of those answered: as an earlier request with the same input */
     uint64_t repeated;      /* requests that came again with their key */
     uint64_t cancelled;     /* of those failed: by their clients */

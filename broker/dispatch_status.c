@@ -91,6 +91,12 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->known = c->known;
     out->repeated = c->repeated;
     out->cancelled = c->cancelled;
+    out->refused_full = c->refused_full;
+    out->refused_late = c->refused_late;
+    out->refused_rate = c->refused_rate;
+    out->refused_draining = c->refused_draining;
+    out->refused_absent = c->refused_absent;
+    out->refused_wrong = c->refused_wrong;
     out->response_bytes = d->responses ? responses_bytes(d->responses) : 0;
     out->in_flight = (uint64_t)requests_count(d->requests);
     out->waiting = (uint64_t)requests_listed(d->requests, REQUESTS_WAITING);

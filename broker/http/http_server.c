@@ -9,6 +9,7 @@
 #include "broker/oip/feedback_text.h"
 #include "broker/page/live_text.h"
 #include "broker/page/page.h"
+#include "system/limits.h"
 
 #define LIVE_NS (NS_PER_S * 2 / 5) /* between two events for those who watch */
 /* A connection whose answer takes longer is suspended; the second, while other things happen. */
@@ -99,9 +100,13 @@ static enum MHD_Result show_page(struct http_server *h, struct http_call *c)
 static struct metrics metrics_now(struct http_server *h)
 {
     const struct status_reply *s = http_backend_status(h->backend);
-    return (struct metrics){
-        h->pipeline, &h->counts, s, http_backend_view(h->backend), s ? http_backend_times(h->backend) : NULL,
-        false};
+    struct metrics m = {.pipeline = h->pipeline,
+                        .http = &h->counts,
+                        .status = s,
+                        .view = http_backend_view(h->backend),
+                        .times = s ? http_backend_times(h->backend) : NULL};
+    limits_use(&m.own.resident_bytes, &m.own.shared_bytes, &m.own.cpu_ms);
+    return m;
 }
 
 static enum MHD_Result begin_to_watch(struct http_server *h, struct http_call *c)

@@ -41,6 +41,27 @@ static void gauge(struct json_text *out, const char *model, const char *name, co
     one(out, model, name, "gauge", help, value);
 }
 
+/* The broker's own: what HTTP turns away itself is counted by status alone. Up to "rate" they are those
+ * overloaded. */
+static void put_refused(struct json_text *out, const char *m, const struct status_reply *s)
+{
+    const struct {
+        const char *reason;
+        uint64_t n;
+    } refused[] = {{"queue", s->overloaded - s->refused_full - s->refused_late - s->refused_rate},
+                   {"full", s->refused_full},
+                   {"late", s->refused_late},
+                   {"rate", s->refused_rate},
+                   {"draining", s->refused_draining},
+                   {"no_worker", s->refused_absent},
+                   {"wrong", s->refused_wrong}};
+    const char *name = "freezeline_requests_refused_total";
+    family(out, name, "counter", "Requests that the broker refused, by reason.");
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        json_text_format(out, "%s{model=\"%s\",reason=\"%s\"} %llu\n", name, m, refused[i].reason,
+                         (unsigned long long)refused[i].n);
+}
+
 /* admitted = answered + failed + in flight; the answers by exit are those answered. */
 static void put_requests(struct json_text *out, const char *m, const struct status_reply *s)
 {
@@ -54,6 +75,7 @@ static void put_requests(struct json_text *out, const char *m, const struct stat
             s->cancelled);
     counter(out, m, "freezeline_requests_overloaded_total", "Requests that were refused because of load.",
             s->overloaded);
+    put_refused(out, m, s);
     counter(out, m, "freezeline_attempts_retried_total", "Attempts after a worker's death or silence.",
             s->retried);
     counter(out, m, "freezeline_results_duplicate_total", "Results of requests that were answered already.",
@@ -240,8 +262,11 @@ enum process_field {
     PROCESS_BATCHES,
     PROCESS_LOOKUPS,
     PROCESS_HITS,
+    PROCESS_MISSES,
     PROCESS_DROPPED,
     PROCESS_RESIDENT,
+    PROCESS_SHARED,
+    PROCESS_CPU,
     PROCESS_QUEUED,
     PROCESS_OUTSTANDING,
     PROCESS_EPOCH,
@@ -258,8 +283,12 @@ static const struct {
     {"freezeline_process_lookups_total", "counter",
      "Look-ups: sent by a stage, answered by a cache service."},
     {"freezeline_process_hits_total", "counter", "Look-ups that were hits."},
+    {"freezeline_process_misses_total", "counter",
+     "Look-ups that were none, or that nobody answered in time."},
     {"freezeline_process_dropped_total", "counter", "Requests or look-ups that were dropped."},
     {"freezeline_process_resident_bytes", "gauge", "Memory in use."},
+    {"freezeline_process_shared_bytes", "gauge", "Of it memory that it shares with others, beside files."},
+    {"freezeline_process_cpu_seconds_total", "counter", "Time of processors since it started."},
     {"freezeline_process_queued", "gauge", "Requests in a stage's queue."},
     {"freezeline_process_outstanding", "gauge", "Requests in flight whose route leads through it."},
     {"freezeline_process_epoch", "gauge", "Newest epoch of its caches."},
@@ -279,10 +308,16 @@ static double process_value(const struct process_status *s, enum process_field f
         return (double)s->last.lookups;
     case PROCESS_HITS:
         return (double)s->last.hits;
+    case PROCESS_MISSES:
+        return s->last.lookups > s->last.hits ? (double)(s->last.lookups - s->last.hits) : 0;
     case PROCESS_DROPPED:
         return (double)s->last.dropped;
     case PROCESS_RESIDENT:
         return (double)s->last.resident_bytes;
+    case PROCESS_SHARED:
+        return (double)s->last.shared_bytes;
+    case PROCESS_CPU:
+        return (double)s->last.cpu_ms / 1000;
     case PROCESS_QUEUED:
         return s->last.queued;
     case PROCESS_OUTSTANDING:
@@ -294,21 +329,29 @@ static double process_value(const struct process_status *s, enum process_field f
     }
 }
 
-/* Of those that serve: one that waits has the place of one that is here already. */
-static void put_processes(struct json_text *out, const struct pipeline *p, const struct status_reply *s)
+static void put_process(struct json_text *out, const char *model, const struct process_status *x,
+                        enum process_field f)
 {
+    const char *role = x->role < sizeof roles / sizeof *roles ? roles[x->role] : "";
+    json_text_format(out, "%s{model=\"%s\",role=\"%s\",stage=\"%u\",replica=\"%u\",host=\"",
+                     process_family[f].name, model, role, x->stage, x->replica);
+    put_label(out, x->host);
+    json_text_format(out, "\"} %.17g\n", process_value(x, f));
+}
+
+/* The broker, and those that serve: one that waits has the place of one that is here already. */
+static void put_processes(struct json_text *out, const struct metrics *m)
+{
+    const struct status_reply *s = m->status;
+    struct process_status broker = {
+        .role = ROLE_BROKER, .replica = s->broker, .state = "ready", .last = m->own};
+    memcpy(broker.host, s->host, sizeof broker.host);
     for (int f = 0; f < PROCESS_FIELDS; f++) {
         family(out, process_family[f].name, process_family[f].type, process_family[f].help);
-        for (int i = 0; i < s->n_processes; i++) {
-            const struct process_status *x = &s->process[i];
-            const char *role = x->role < sizeof roles / sizeof *roles ? roles[x->role] : "";
-            if (!strcmp(x->state, "waiting"))
-                continue;
-            json_text_format(out, "%s{model=\"%s\",role=\"%s\",stage=\"%u\",replica=\"%u\",host=\"",
-                             process_family[f].name, p->name, role, x->stage, x->replica);
-            put_label(out, x->host);
-            json_text_format(out, "\"} %.17g\n", process_value(x, (enum process_field)f));
-        }
+        put_process(out, m->pipeline->name, &broker, (enum process_field)f);
+        for (int i = 0; i < s->n_processes; i++)
+            if (strcmp(s->process[i].state, "waiting") && s->process[i].role != ROLE_BROKER)
+                put_process(out, m->pipeline->name, &s->process[i], (enum process_field)f);
     }
 }
 
@@ -370,7 +413,7 @@ static void put_all(struct json_text *out, const struct metrics *all)
     put_promise(out, m, all->view);
     put_epoch(out, m, all->view);
     put_learning(out, m, s);
-    put_processes(out, all->pipeline, s);
+    put_processes(out, all);
 }
 
 /* OpenMetrics names a family of counters without the `_total` of its samples. Triton's counters have none:

@@ -39,6 +39,7 @@ struct metrics {
     const struct view *view;           /* of it */
     const struct times *times;         /* NULL: not told */
     bool open;                         /* OpenMetrics, with exemplars */
+    struct heartbeat own;              /* what the broker itself uses; the rest is 0 */
 };
 
 void metrics_text(struct json_text *out, const struct metrics *m);

@@ -83,9 +83,9 @@ static void fill_heartbeat(struct learner_process *l, int broker, struct heartbe
                             .epoch = k.epoch,
                             .redis_up = k.redis_up,
                             .audit_ppm = l->audit_ppm,
-                            .resident_bytes = limits_resident_bytes(0),
                             .clock_error_ns = offset_error_ns(&l->broker[broker].offset),
                             .learning = {.state = k.state, .accepted = s.taken, .rejected = s.refused}};
+    limits_use(&h->resident_bytes, &h->shared_bytes, &h->cpu_ms);
     if (s.works)
         fill_told(&h->told, &s, now);
 }

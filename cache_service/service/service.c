@@ -94,7 +94,7 @@ static void fill_heartbeat(void *arg, struct heartbeat *h)
     h->learning.accepted = k.accepted;
     h->learning.rejected = k.rejected;
     memcpy(h->learning.redis_build, k.redis_build, sizeof k.redis_build);
-    h->resident_bytes = limits_resident_bytes(0);
+    limits_use(&h->resident_bytes, &h->shared_bytes, &h->cpu_ms);
 }
 
 static uint64_t moment(void *arg)

@@ -93,12 +93,6 @@ static uint64_t moment(void *arg)
     return world_host_now(b->w, b->p) + (uint64_t)b->p->spent;
 }
 
-static uint64_t resident_bytes(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
 /* ---- the body ---- */
 
 static int stage_start(struct world *w, struct process *p, struct error *e)
@@ -106,8 +100,8 @@ static int stage_start(struct world *w, struct process *p, struct error *e)
     const struct pipeline *c = w->spec.pipeline;
     struct stage_body *b = calloc(1, sizeof *b);
     struct stage_setup *s = calloc(1, sizeof *s);
-    struct stage_io io = {b,         send_control, send_result,    send_next, send_lookup, reaches,
-                          connected, moment,       resident_bytes, NULL,      look,        NULL};
+    struct stage_io io = {b,         send_control, send_result, send_next, send_lookup, reaches,
+                          connected, moment,       NULL,        NULL,      look,        NULL};
     struct stage_engine engine = {0};
     int rc = FL_NOMEM;
 

@@ -94,6 +94,12 @@ static void add_counts(struct status_reply *sum, const struct status_reply *s)
     sum->feedback_refused += s->feedback_refused;
     sum->repeated += s->repeated;
     sum->cancelled += s->cancelled;
+    sum->refused_full += s->refused_full;
+    sum->refused_late += s->refused_late;
+    sum->refused_rate += s->refused_rate;
+    sum->refused_draining += s->refused_draining;
+    sum->refused_absent += s->refused_absent;
+    sum->refused_wrong += s->refused_wrong;
     for (int i = 0; i < s->n_exits; i++)
         sum->exit[i].answered += s->exit[i].answered;
     sum->n_exits = s->n_exits > sum->n_exits ? s->n_exits : sum->n_exits;

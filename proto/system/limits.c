@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SPACE_LEAST (512ull << 20)
@@ -46,21 +47,43 @@ static int64_t read_number(const char *path, int64_t otherwise)
     return is_number && n > 0 ? (int64_t)n : otherwise;
 }
 
+/* "": it cannot be read. */
+static void read_text(const char *path, char *text, size_t size)
+{
+    ssize_t n = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        n = read(fd, text, size - 1);
+        close(fd);
+    }
+    text[n > 0 ? n : 0] = '\0';
+}
+
 uint64_t limits_resident_bytes(uint64_t pid)
 {
     char path[64] = "/proc/self/statm", text[128];
     unsigned long pages = 0;
-    ssize_t n = -1;
-    int fd;
 
     if (pid)
         snprintf(path, sizeof path, "/proc/%llu/statm", (unsigned long long)pid);
-    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) >= 0) {
-        n = read(fd, text, sizeof text - 1);
-        close(fd);
-    }
-    text[n > 0 ? n : 0] = '\0';
+    read_text(path, text, sizeof text);
     return sscanf(text, "%*u %lu", &pages) == 1 ? (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+void limits_use(uint64_t *resident_bytes, uint64_t *shared_bytes, uint64_t *cpu_ms)
+{
+    static const char key[] = "\nRssShmem:";
+    char text[4096];
+    const char *shared;
+    struct timespec cpu;
+
+    read_text("/proc/self/status", text, sizeof text);
+    shared = strstr(text, key);
+    *resident_bytes = limits_resident_bytes(0);
+    *shared_bytes = shared ? strtoull(shared + strlen(key), NULL, 10) << 10 : 0;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    *cpu_ms = (uint64_t)cpu.tv_sec * 1000 + (uint64_t)cpu.tv_nsec / 1000000;
 }
 
 bool limits_cgroup(const char *line, char *folder, size_t size, const char **root, const char **file)

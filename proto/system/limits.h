@@ -26,6 +26,9 @@ int limits_cpus(void);       /* on which this process may run */
 
 /* Bytes of memory that process `pid` (0: this one) has in use; 0: not known. Allocates nothing. */
 uint64_t limits_resident_bytes(uint64_t pid);
+/* What this process uses: that; of it memory shared with other processes that is no file's; time of
+ * processors since its start. Allocates nothing. */
+void limits_use(uint64_t *resident_bytes, uint64_t *shared_bytes, uint64_t *cpu_ms);
 /* How long the processors that it may use have idled since the machine started, all together; 0: not known.
  */
 uint64_t limits_idle_ns(void);

@@ -340,7 +340,8 @@ struct heartbeat {
     uint64_t incarnation;
     uint64_t worker_ns; /* worker's clock when sent */
     uint64_t broker_ns; /* filled in the echo */
-    uint64_t jobs, lookups, hits, batches, dropped, resident_bytes;
+    uint64_t jobs, lookups, hits, batches, dropped;
+    uint64_t resident_bytes, shared_bytes, cpu_ms; /* limits_use */
     uint64_t epoch; /* newest of its caches (cache service); of its near caches (stage); 0: none */
     uint32_t queued;
     bool redis_up;           /* cache service only */
@@ -525,7 +526,10 @@ struct status_reply {
     uint32_t broker, brokers; /* which of the pipeline's brokers this is, of how many; 0 brokers: not told */
     uint64_t repeated;  /* requests that came again with their key: answered as before, or once for both */
     uint64_t cancelled; /* of those failed: by their clients */
-    uint64_t pid;       /* the broker's own */
+    /* refused at once; of those overloaded: too many in flight, too late already, too often; beside them:
+     * while draining, without a worker, for what they were. The others overloaded could not be in time. */
+    uint64_t refused_full, refused_late, refused_rate, refused_draining, refused_absent, refused_wrong;
+    uint64_t pid; /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
     int n_relays;
     struct relay_status relay[MESSAGE_MAX_RELAYS];

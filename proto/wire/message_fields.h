@@ -37,7 +37,7 @@
     X(incarnation) X(worker_ns) X(broker_ns) X(jobs) X(lookups) X(hits) X(batches) X(dropped) \
     X(resident_bytes) X(epoch) X(queued) X(redis_up) X(cache_open) X(clock_error_ns) X(caches) X(exits) \
     X(exits_told) X(taken) X(batch) X(busy) X(waiting) X(idle) X(learns) X(audit_ppm) \
-    X(others) X(brokers) X(ready)
+    X(others) X(brokers) X(ready) X(shared_bytes) X(cpu_ms)
 #define EPOCH_FIELDS(X) \
     X(state) X(teaching) X(frozen) X(serial) X(age_ms) X(candidate) X(judged) X(needed) X(audits) X(differ) \
     X(lost) X(won) X(lower) X(upper) X(alarm) X(lag_ms) X(kept)
@@ -52,7 +52,8 @@
     X(ready) X(draining) X(admitted) X(answered) X(hits) X(failed) X(overloaded) X(expired) X(retried) \
     X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid) X(known) \
     X(response_bytes) X(audits_drawn) X(audits_done) X(audits_dropped) X(feedback_taken) \
-    X(feedback_refused) X(broker) X(brokers) X(repeated) X(cancelled)
+    X(feedback_refused) X(broker) X(brokers) X(repeated) X(cancelled) X(refused_full) X(refused_late) \
+    X(refused_rate) X(refused_draining) X(refused_absent) X(refused_wrong)
 #define FEEDBACK_FIELDS(X) X(sequence) X(taken) X(early) X(foreign) X(wrong) X(later) X(error)
 #define SPAN_FIELDS(X) \
     X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns) X(trace_high) X(trace_low) \

@@ -53,9 +53,9 @@ struct stage_io {
     int (*ask)(void *arg, const struct message *m, zmq_msg_t *payload); /* the cache service */
     uint32_t (*reaches)(void *arg); /* a bit for each replica of the next stage that is connected */
     bool (*connected)(void *arg, int broker);
-    uint64_t (*moment)(void *arg);         /* ns; a step that calls the engine tells how long that took */
-    uint64_t (*resident_bytes)(void *arg); /* of the process, for heartbeats */
-    uint64_t (*idle_ns)(void *arg);        /* of the cores that it may use, all together; NULL: not known */
+    uint64_t (*moment)(void *arg); /* ns; a step that calls the engine tells how long that took */
+    void (*use)(void *arg, struct heartbeat *beat); /* fills in what the process uses; NULL: not known */
+    uint64_t (*idle_ns)(void *arg); /* of the cores that it may use, all together; NULL: not known */
     /* Verdicts from the caches that it holds itself (stage_brain_holds), all but lookup_ns. FL_NOMEM. */
     int (*look)(void *arg, const struct lookup *in, const float *descriptors, uint64_t broker_now,
                 struct verdict *out);

@@ -130,7 +130,8 @@ static void beat_in_turn(struct stage_talk *t, int broker, uint64_t now)
     struct stage_line *l = &t->line[broker];
     if (l->unheard && now - l->hello_ns >= beat_ns(t))
         say_hello(t, broker, t->self.ready);
-    t->beat.resident_bytes = t->io->resident_bytes(t->io->arg);
+    if (t->io->use)
+        t->io->use(t->io->arg, &t->beat);
     t->beat.brokers = t->n_lines > 1 ? (uint32_t)stage_talk_hears(t, now) : 1;
     look_at_links(t);
     send_beat(t, broker, now);

@@ -262,10 +262,10 @@ static uint64_t moment(void *arg)
     return clock_ns();
 }
 
-static uint64_t resident_bytes(void *arg)
+static void use(void *arg, struct heartbeat *beat)
 {
     (void)arg;
-    return limits_resident_bytes(0);
+    limits_use(&beat->resident_bytes, &beat->shared_bytes, &beat->cpu_ms);
 }
 
 static uint64_t idle_ns(void *arg)
@@ -278,7 +278,7 @@ static uint64_t idle_ns(void *arg)
  */
 static int open_links(struct stage_worker *w, pid_t after, struct error *e)
 {
-    struct stage_io io = {.moment = moment, .resident_bytes = resident_bytes, .idle_ns = idle_ns};
+    struct stage_io io = {.moment = moment, .use = use, .idle_ns = idle_ns};
     struct stage_engine engine = stage_layers_engine(w->layers);
     bool asks = w->setup.segment[0].exit >= 0 && w->pipeline->cache.n_endpoints > 0;
     int rc;

@@ -152,12 +152,6 @@ static uint64_t moment(void *arg)
     return f.now += fuzz_byte(&f.in);
 }
 
-static uint64_t resident_bytes(void *arg)
-{
-    (void)arg;
-    return 1;
-}
-
 /* --- the layers --- */
 
 static int load(void *arg, int row, const void *input, struct error *e)
@@ -218,7 +212,6 @@ static const struct stage_io io = {.control = send_control,
                                    .reaches = reaches,
                                    .connected = connected,
                                    .moment = moment,
-                                   .resident_bytes = resident_bytes,
                                    .look = look};
 static const struct stage_engine engine = {NULL, load, keep, describe, output};
 

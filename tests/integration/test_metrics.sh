@@ -50,6 +50,16 @@ exemplars() {
     echo "exemplar: $trace"
     return 1
 }
+# Each process tells what it uses: stages share the memory that requests come in.
+uses() {
+    for role in broker stage cache; do
+        grep -qE "^freezeline_process_cpu_seconds_total\{.*role=\"$role\".* [0-9.]*[1-9]" "$work/metrics" || {
+            echo "no time of processors: $role"
+            return 1
+        }
+    done
+    grep -E '^freezeline_process_shared_bytes\{.*role="stage",stage="0".* [1-9]' "$work/metrics"
+}
 rules() { cd deploy/monitoring && promtool check rules alerts.yml && promtool test rules alerts_test.yml; }
 # What the learner and the caches tell is there once they serve; the names are those of the program.
 complete() {
@@ -81,6 +91,7 @@ scrape() {
 check "a pipeline with HTTP serves" serve
 check "it answers over HTTP" ask
 check "promtool has nothing to say about the metrics" lint
+check "processes tell what they use" uses
 check "alerts come when they should" rules
 check "rules and panels ask for what is told" complete
 scrape >"$work/scraped" 2>&1 && passed=$((passed + 1)) || {

@@ -483,6 +483,7 @@ static void test_too_many_are_told_at_once(void **state)
     assert_int_equal(f->answer[0].error, FL_OVERLOADED);
     assert_int_equal(f->answer[0].id, 8);
     assert_int_equal(f->d->counters.overloaded, 1);
+    assert_int_equal(f->d->counters.refused_full, 1);
 }
 
 static void test_without_workers_it_is_unavailable_at_once(void **state)
@@ -492,6 +493,7 @@ static void test_without_workers_it_is_unavailable_at_once(void **state)
     hello(f, 0, 0, 100);
     ask(f, 1);
     assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    assert_int_equal(f->d->counters.refused_absent, 1);
     hello_as(f, ROLE_STAGE, 1, 0, 110, false, 1); /* starting: worth waiting for */
     hello_as(f, ROLE_STAGE, 2, 0, 120, false, 1);
     ask(f, 2);
@@ -1843,6 +1845,7 @@ static void test_drain_admits_no_more(void **state)
     assert_int_equal(drain(f, 9, 500, false).in_flight, 1);
     ask(f, 2);
     assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    assert_int_equal(f->d->counters.refused_draining, 1);
     result(f, &f->job[0], FL_OK, -1);
     assert_int_equal(f->answer[1].error, FL_OK);
     for (uint64_t who = 10; who < 30; who++) /* as many as like are told */

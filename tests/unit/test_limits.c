@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,6 +57,26 @@ static void test_what_is_too_much(void **state)
     assert_true(limits_resident_bytes(0) > 100000);
     assert_true(limits_resident_bytes((uint64_t)getpid()) > 100000);
     assert_int_equal(limits_resident_bytes(UINT64_MAX), 0);
+}
+
+/* Memory that could be shared counts once it is written. */
+static void test_what_a_process_uses(void **state)
+{
+    uint64_t resident, shared, cpu, resident_then, shared_then, cpu_then;
+    size_t size = 8 << 20;
+    volatile uint64_t work = 0;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    (void)state;
+    assert_ptr_not_equal(block, MAP_FAILED);
+    limits_use(&resident, &shared, &cpu);
+    assert_true(resident > 100000 && shared < resident);
+    memset(block, 1, size);
+    do {
+        work++;
+        limits_use(&resident_then, &shared_then, &cpu_then);
+    } while (cpu_then == cpu);
+    assert_true(shared_then >= shared + size && resident_then > shared_then);
+    munmap(block, size);
 }
 
 /* Runs in a process of its own what changes the process; returns its exit status. */
@@ -143,9 +164,8 @@ static void test_the_background(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_control_groups),
-        cmocka_unit_test(test_what_is_too_much),
-        cmocka_unit_test(test_what_is_changed),
+        cmocka_unit_test(test_control_groups),      cmocka_unit_test(test_what_is_too_much),
+        cmocka_unit_test(test_what_a_process_uses), cmocka_unit_test(test_what_is_changed),
         cmocka_unit_test(test_the_background),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -194,11 +194,11 @@ static void test_result(void **state)
 
 static void fill_heartbeat(struct heartbeat *h)
 {
-    static const struct heartbeat told = {1,          2,    3,    4,          5,          6,
-                                          7,          8,    9,    10,         11,         true,
-                                          true,       12,   13,   UINT64_MAX, 8,          REACHES_TOLD | 3,
-                                          UINT32_MAX, true, 1000, 5200,       UINT32_MAX, 0x80000001,
-                                          14,         2,    true, SHARE_PPM,  {0},        {0}};
+    static const struct heartbeat told = {
+        1,          2,    3,    4,    5,          6,          7,  8,          9,    90,
+        91,         10,   11,   true, true,       12,         13, UINT64_MAX, 8,    REACHES_TOLD | 3,
+        UINT32_MAX, true, 1000, 5200, UINT32_MAX, 0x80000001, 14, 2,          true, SHARE_PPM,
+        {0},        {0}};
     *h = told;
     h->told = (struct epoch_told){.state = EPOCH_SERVING,
                                   .frozen = true,
@@ -357,7 +357,8 @@ static void test_status_reply(void **state)
     r->broker = 1;
     r->brokers = 2;
     r->repeated = next();
-    r->cancelled = next();
+    for (uint64_t *counter = &r->cancelled; counter <= &r->refused_wrong; counter++)
+        *counter = next();
     r->pid = next();
     memset(r->host, 'b', sizeof r->host - 1);
     r->n_variants = MESSAGE_MAX_RELAYS;

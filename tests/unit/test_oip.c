@@ -651,6 +651,11 @@ static void test_metrics(void **state)
                                     .known = 1,
                                     .failed = 2,
                                     .in_flight = 1,
+                                    .overloaded = 15,
+                                    .refused_full = 1,
+                                    .refused_late = 2,
+                                    .refused_rate = 4,
+                                    .refused_wrong = 9,
                                     .n_exits = 2,
                                     .exit = {{1}, {2}},
                                     .n_processes = 2,
@@ -660,14 +665,14 @@ static void test_metrics(void **state)
     struct json_text t = {.at = NULL};
     struct oip_row row = {.trace = {.n = 1, .stage = {{.queue_ns = 5, .compute_ns = 7}}}};
     static struct view v;
-    struct metrics m = {&p, &h, &s, &v, NULL, false};
+    struct metrics m = {.pipeline = &p, .http = &h, .status = &s, .view = &v, .own = {.cpu_ms = 1500}};
     struct http_call c = {.request = {.rows = 1}, .row = &row, .reply = {.status = 200}};
     double early = 0, all;
     json_t *root;
     int fail, queue;
     (void)state;
-    s.process[0] =
-        (struct process_status){.role = ROLE_STAGE, .host = "a\"b", .state = "ready", .last = {.jobs = 9}};
+    s.process[0] = (struct process_status){
+        .role = ROLE_STAGE, .host = "a\"b", .state = "ready", .last = {.jobs = 9, .lookups = 8, .hits = 3}};
     s.process[1] = (struct process_status){.role = ROLE_STAGE, .host = "new", .state = "waiting"};
     metrics_count(&h, 200);
     metrics_count(&h, 9999);
@@ -685,6 +690,15 @@ static void test_metrics(void **state)
     assert_float_equal(
         sample(&t, "_jobs_total{model=\"m\",role=\"stage\",stage=\"0\",replica=\"0\",host=\"a\\\"b\"} "), 9,
         0);
+    assert_float_equal(
+        sample(&t, "_misses_total{model=\"m\",role=\"stage\",stage=\"0\",replica=\"0\",host=\"a\\\"b\"} "), 5,
+        0);
+    assert_float_equal(
+        sample(&t, "_cpu_seconds_total{model=\"m\",role=\"broker\",stage=\"0\",replica=\"0\",host=\"\"} "),
+        1.5, 0);
+    assert_float_equal(sample(&t, "_refused_total{model=\"m\",reason=\"queue\"} "), 8, 0);
+    assert_float_equal(sample(&t, "_refused_total{model=\"m\",reason=\"late\"} "), 2, 0);
+    assert_float_equal(sample(&t, "_refused_total{model=\"m\",reason=\"wrong\"} "), 9, 0);
     assert_float_equal(sample(&t, "_seconds_bucket{model=\"m\",le=\"0.001\"} "), 0, 0);
     assert_float_equal(sample(&t, "_seconds_bucket{model=\"m\",le=\"0.0025\"} "), 1, 0);
     assert_float_equal(sample(&t, "_seconds_bucket{model=\"m\",le=\"10\"} "), 1, 0);

@@ -139,10 +139,11 @@ static uint64_t moment(void *arg)
     return w.now;
 }
 
-static uint64_t resident_bytes(void *arg)
+static void use(void *arg, struct heartbeat *beat)
 {
     (void)arg;
-    return 77;
+    beat->resident_bytes = 77;
+    beat->cpu_ms = 5;
 }
 
 static int load(void *arg, int row, const void *input, struct error *e)
@@ -195,7 +196,7 @@ static void begin_with(int stage, int brokers)
                                        .reaches = reaches,
                                        .connected = connected,
                                        .moment = moment,
-                                       .resident_bytes = resident_bytes,
+                                       .use = use,
                                        .look = look,
                                        .meet = meet};
     static const struct stage_engine engine = {NULL, load, keep, describe, output};
@@ -1059,6 +1060,7 @@ static void test_hello_comes_first_and_again(void **state)
     assert_int_equal(due, w.now + 100 * NS_PER_MS);
     assert_int_equal(w.beats, 1);
     assert_int_equal(w.beat.resident_bytes, 77);
+    assert_int_equal(w.beat.cpu_ms, 5);
     m.type = MESSAGE_HEARTBEAT;
     m.heartbeat =
         (struct heartbeat){.incarnation = 12}; /* of another worker: the broker does not know this one */

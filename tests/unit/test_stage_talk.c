@@ -42,12 +42,6 @@ static uint64_t moment(void *arg)
     return w.now;
 }
 
-static uint64_t resident_bytes(void *arg)
-{
-    (void)arg;
-    return 1;
-}
-
 static int set_up(void **state)
 {
     (void)state;
@@ -55,8 +49,7 @@ static int set_up(void **state)
     log_threshold = LOG_LEVEL_ERROR + 1;
     w.now = NS_PER_S;
     w.pipeline.broker = (struct broker_config){.heartbeat_ms = 100, .dead_after_ms = 1000};
-    w.io = (struct stage_io){
-        .control = send_control, .reaches = reaches, .moment = moment, .resident_bytes = resident_bytes};
+    w.io = (struct stage_io){.control = send_control, .reaches = reaches, .moment = moment};
     w.talk =
         (struct stage_talk){.pipeline = &w.pipeline, .io = &w.io, .out = &w.out, .n_next = 1, .n_lines = 1};
     return 0;
