@@ -511,6 +511,7 @@ static void put_whole(const struct body *b)
     } else if (how > 245) {
         put_number("%llu", b->n + 1); /* what follows is taken for the rest */
         f.wrong |= WRONG | CUT_OFF;
+        f.any |= b->n != b->json; /* of numbers it may be the rest */
     } else {
         put_number("%llu", b->n);
     }
