@@ -15,8 +15,8 @@
  *   LEARNER_COLD      nothing serves: every request is worth an audit
  *   LEARNER_SERVING   a certified row of a candidate (or what the build certified)
  *   LEARNER_TIGHTENED an alarm was raised: the exit that lost most answers only above what it lost
- *   LEARNER_OFF       a second alarm was raised, or one that blames audits which lose many times the budget: no
- *                     exit answers until a candidate is certified anew
+ *   LEARNER_OFF       a second alarm was raised, or one that blames audits which lose many times the budget:
+ * no exit answers until a candidate is certified anew
  */
 #ifndef FREEZELINE_LEARNER_BRAIN_H
 #define FREEZELINE_LEARNER_BRAIN_H

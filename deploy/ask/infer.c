@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "answer_report.h"
@@ -17,6 +19,7 @@
 #include "deploy/tool/arguments.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
+#include "deploy/tool/progress.h"
 #include "deploy/tool/report.h"
 #include "deploy/tool/state.h"
 #include "deploy/process/running.h"
@@ -24,6 +27,8 @@
 
 #define WIDEST   48   /* columns of a file's name */
 #define REACH_MS 2000 /* for a connection to the broker */
+#define PIPED    "-"  /* what comes from standard input, .. */
+#define PIPED_MB 256  /* .. at most */
 
 static const struct usage usage = {
     .command = "infer",
@@ -32,15 +37,17 @@ static const struct usage usage = {
                "for each.",
     .notes = "X is a PNG or JPEG picture (resized, cut and normalised as `input` in the pipeline file\n"
              "says), an .npy file with one picture (bytes are pixels, floats are fed as they are) or with\n"
-             "what the model takes, or a directory: all of these in it. With --json there is one line for\n"
-             "each of several. A confidence is of the cache that answered: of the kind `learned` log odds\n"
+             "what the model takes, a directory: all of these in it, or -: such a file from standard input.\n"
+             "With --json there is one line for each of several, and on a terminal how far it has come. A "
+             "confidence is of the cache that answered: of the kind `learned` log odds\n"
              "against the runner-up (0 is even, 2.2 is nine to one), of kmeans and knn a share of points by "
              "their distance; the exit's\n"
              "threshold is in the same unit. A file that cannot be read ends the command unless --skip-bad\n"
              "leaves it out.\n\n"
              "examples:\n"
              "  freezeline infer -c P.yaml --input cat.png\n"
-             "  freezeline infer -c P.yaml --input pictures/ --json >answers.jsonl\n",
+             "  freezeline infer -c P.yaml --input pictures/ --json >answers.jsonl\n"
+             "  convert cat.webp png:- | freezeline infer -c P.yaml --input -\n",
     .max_operands = ARGUMENTS_MAX_LIST,
 };
 
@@ -60,6 +67,8 @@ struct infer {
     int n, width;
     bool many; /* several, or what is in a directory: a row or a line each */
     int broken;
+    char piped[32]; /* where the bytes of standard input are; "": nobody asked for them */
+    struct progress progress;
 };
 
 /* ---- which files ---- */
@@ -119,17 +128,45 @@ static int take_directory(struct infer *f, const char *path, struct error *e)
     return rc;
 }
 
-static int list_files(struct infer *f, struct error *e)
+/* A descriptor of memory is a file to all who read it. */
+static int take_piped(struct infer *f, struct error *e)
+{
+    static char piece[65536];
+    size_t n, all = 0;
+    int fd;
+
+    if (!*f->piped) {
+        if ((fd = memfd_create("freezeline-input", MFD_CLOEXEC)) < 0)
+            return error_set(e, FL_IO, "no memory for standard input: %s", strerror(errno));
+        snprintf(f->piped, sizeof f->piped, "/proc/self/fd/%d", fd); /* open until the end */
+        while ((n = fread(piece, 1, sizeof piece, stdin)) > 0) {
+            if ((all += n) > (size_t)PIPED_MB << 20)
+                return error_set(e, FL_TOO_LARGE, "standard input has more than %d MB", PIPED_MB);
+            if (write(fd, piece, n) != (ssize_t)n)
+                return error_set(e, FL_IO, "cannot keep standard input: %s", strerror(errno));
+        }
+        if (ferror(stdin) || !all)
+            return error_set(e, FL_IO, "standard input %s", all ? "cannot be read" : "is empty");
+    }
+    return take(f, strdup(PIPED), e);
+}
+
+static int take_input(struct infer *f, const char *path, struct error *e)
 {
     struct stat st;
+    if (!strcmp(path, PIPED))
+        return take_piped(f, e);
+    return !stat(path, &st) && S_ISDIR(st.st_mode) ? take_directory(f, path, e) : take(f, strdup(path), e);
+}
+
+static int list_files(struct infer *f, struct error *e)
+{
     int rc = FL_OK;
 
     if (!f->inputs.n)
         return error_set(e, FL_USAGE, "--input is missing: a PNG, JPEG or .npy file, or a directory of them");
-    for (int i = 0; !rc && i < f->inputs.n; i++) {
-        const char *path = f->inputs.item[i];
-        rc = !stat(path, &st) && S_ISDIR(st.st_mode) ? take_directory(f, path, e) : take(f, strdup(path), e);
-    }
+    for (int i = 0; !rc && i < f->inputs.n; i++)
+        rc = take_input(f, f->inputs.item[i], e);
     return rc;
 }
 
@@ -186,7 +223,11 @@ static int show(const struct infer *f, struct error *e)
 static int ask_file(struct infer *f, int i, struct error *e)
 {
     struct tensor input = {0};
-    int rc = input_file_read(&input, f->file[i], &f->model.input, f->pipeline, e);
+    bool piped = !strcmp(f->file[i], PIPED);
+    int rc = input_file_read(&input, piped ? f->piped : f->file[i], &f->model.input, f->pipeline, e);
+
+    if (rc && piped)
+        error_wrap(e, rc, "standard input");
 
     if (rc && rc != FL_NOMEM && f->skip_broken) {
         fprintf(stderr, "broken: %s\n", e->text);
@@ -220,6 +261,25 @@ static int look_who_serves(const struct infer *f, struct error *e)
     return FL_OK;
 }
 
+/* How far it has come is shown to who sees nothing of the answers. */
+static int ask_all(struct infer *f, struct error *e)
+{
+    bool shows = f->many && isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+    int rc = FL_OK;
+
+    if (f->many && !f->json)
+        answer_print_head(f->width);
+    if (shows)
+        progress_open(&f->progress, stderr);
+    for (int i = 0; !rc && i < f->n && !interrupt_seen(); i++) {
+        if (!(rc = ask_file(f, i, e)) && shows)
+            progress_update(&f->progress, "answer", i + 1, f->n, NAN);
+    }
+    if (shows)
+        progress_close(&f->progress);
+    return rc;
+}
+
 static int infer(struct infer *f, struct error *e)
 {
     char path[STATE_PATH_BYTES];
@@ -238,10 +298,7 @@ static int infer(struct infer *f, struct error *e)
     if ((rc = look_who_serves(f, e)))
         return rc;
     interrupt_catch();
-    if (f->many && !f->json)
-        answer_print_head(f->width);
-    for (int i = 0; !rc && i < f->n && !interrupt_seen(); i++)
-        rc = ask_file(f, i, e);
+    rc = ask_all(f, e);
     if (!rc && f->broken)
         fprintf(stderr, "warning: %d of %d inputs cannot be read and are left out\n", f->broken, f->n);
     if (!rc && f->broken == f->n)
@@ -271,7 +328,7 @@ int command_infer(int argc, char **argv, struct error *e)
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(f->where),
         OPTION_LIST("input", f->inputs, "X",
-                    "PNG, JPEG or .npy file, or a directory of them (may be repeated)"),
+                    "PNG, JPEG or .npy file, a directory of them, or - (may be repeated)"),
         OPTION_FLAG("skip-bad", f->skip_broken, "leave out files that cannot be read"),
         OPTION_FLAG("no-cache", f->no_cache, "no look-ups: the whole network's answer"),
         OPTION_INT("deadline", f->deadline_ms, "MS", "give up after MS milliseconds (the pipeline's default)",

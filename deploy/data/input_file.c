@@ -1,6 +1,7 @@
 /* input_file.c - see input_file.h */
 #include "input_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -87,10 +88,26 @@ static int read_array(struct tensor *out, const char *path, const struct tensor 
     return rc;
 }
 
+static bool is_array(const char *path)
+{
+    static const char magic[] = "\x93NUMPY";
+    const char *end = strrchr(path, '.');
+    char first[sizeof magic - 1];
+    FILE *f;
+    bool found;
+
+    if (end && !strcasecmp(end, ".npy"))
+        return true;
+    if (!(f = fopen(path, "re")))
+        return false;
+    found = fread(first, sizeof first, 1, f) == 1 && !memcmp(first, magic, sizeof first);
+    fclose(f);
+    return found;
+}
+
 int input_file_read(struct tensor *out, const char *path, const struct tensor *input,
                     const struct pipeline *p, struct error *e)
 {
-    const char *end = strrchr(path, '.');
     struct picture to;
     char text[128];
     int rc;
@@ -99,7 +116,7 @@ int input_file_read(struct tensor *out, const char *path, const struct tensor *i
     out->data = NULL;
     if (tensor_alloc(out))
         return error_set(e, FL_NOMEM, "no memory for the input");
-    if (end && !strcasecmp(end, ".npy"))
+    if (is_array(path))
         rc = read_array(out, path, input, p, e);
     else if (picture_of(&to, input))
         rc = read_picture(out, path, &to, p, e);

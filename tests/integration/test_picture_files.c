@@ -128,6 +128,48 @@ static void directories_are_asked(struct harness *h)
     assert_non_null(strstr(output, "b.png"));
 }
 
+/* The same picture, by its name and through a pipe; an array that way, too. */
+static void standard_input_is_asked(struct harness *h)
+{
+    char label[64];
+    json_t *root = tool_json(h, "infer", arguments(h, "--input @/some/a.png"));
+
+    snprintf(label, sizeof label, "%s", json_string_value(json_object_get(root, "name")));
+    json_decref(root);
+    root = tool_json(h, "infer", arguments(h, "--input - <@/some/a.png"));
+    assert_string_equal(json_string_value(json_object_get(root, "name")), label);
+    assert_string_equal(json_string_value(json_object_get(root, "input")), "-");
+    json_decref(root);
+    assert_int_equal(
+        shell(arguments(
+            h, "{ printf '\\223NUMPY\\1\\0\\166\\0'; printf '%-117s\\n' \"{'descr': '|u1', "
+               "'fortran_order': False, 'shape': (32, 32, 3), }\"; head -c 3072 /dev/zero; } >@/a.array")),
+        0);
+    tool_ok(h, "infer", arguments(h, "--input - <@/a.array"));
+    assert_int_equal(tool(h, "infer", arguments(h, "--input - <@/unseen.bin")), 1);
+    assert_said("standard input: ");
+    assert_int_equal(tool(h, "infer", "--input - </dev/null"), 1);
+    assert_said("standard input is empty");
+}
+
+/* On a terminal, while the answers go to a file. */
+static void progress_is_shown(struct harness *h)
+{
+    char line[4 * HARNESS_PATH];
+
+    if (shell("command -v script")) {
+        print_message("no script(1): the bar is not looked at\n");
+        return;
+    }
+    snprintf(line, sizeof line,
+             "script -qec '%s/freezeline infer -c %s --input %s/some --json >%s/answers' /dev/null; "
+             "wc -l <%s/answers",
+             tool_folder(), harness_config(h), harness_dir(h), harness_dir(h), harness_dir(h));
+    assert_int_equal(shell(line), 0);
+    assert_said("############################] 100%");
+    assert_said("\n2\n");
+}
+
 static void broken_pictures_are_told(struct harness *h)
 {
     char path[2 * HARNESS_PATH];
@@ -168,6 +210,8 @@ static void test_picture_files(void **state)
     network_is_asked_before_caches_are_built(h);
     tool_ok(h, "up", "");
     directories_are_asked(h);
+    standard_input_is_asked(h);
+    progress_is_shown(h);
     broken_pictures_are_told(h);
     tool_ok(h, "down", "");
     finish(h);
