@@ -30,6 +30,7 @@ void http_call_free(struct http_call *c)
     drop_body(c);
     oip_request_release(&c->request);
     free(c->row);
+    json_decref(c->wishes);
     json_text_free(&c->reply.text);
 }
 
@@ -187,6 +188,8 @@ int http_call_read(struct http_call *c, const struct oip_model *m, const struct 
     body = c->body ? c->body : "";
     rc = c->picture ? oip_request_picture(&c->request, body, c->size, m, p, &c->error)
                     : oip_request_read(&c->request, body, c->size, c->header, m, &c->error);
+    if (!rc && c->wishes)
+        rc = oip_request_wishes(&c->request, c->wishes, &c->error);
     if (rc)
         return rc;
     c->classes = (int)tensor_count(&m->output.tensor);

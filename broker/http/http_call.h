@@ -48,6 +48,7 @@ struct http_call {
     bool picture;             /* it is a PNG or JPEG file */
     enum http_coding accepts; /* of the reply, too */
     bool open_metrics;        /* its client reads OpenMetrics */
+    json_t *wishes;           /* of a body without JSON (oip_wish_add); NULL: none */
     char trace[TRACE_BYTES];  /* of the reply; "": none */
     struct http_context {
         uint64_t high, low, parent, span; /* as in struct request */

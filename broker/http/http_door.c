@@ -77,6 +77,16 @@ static int64_t number_in(struct MHD_Connection *connection, const char *name)
     return *text >= '0' && *text <= '9' && !*end && !errno ? n : -2;
 }
 
+/* An argument behind the path's `?`. */
+static enum MHD_Result take_wish(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct http_call *c = arg;
+    (void)kind;
+    if (value && !oip_wish_add(&c->wishes, name, value))
+        error_set(&c->error, FL_PROTOCOL, "what stands behind `?` is no text");
+    return MHD_YES;
+}
+
 /* What the headers say of the body; an error stays in the call. */
 static void read_headers(struct http_call *c)
 {
@@ -87,9 +97,11 @@ static void read_headers(struct http_call *c)
     int64_t length = number_in(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
     const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
 
+    c->picture = type && !strncasecmp(type, "image/", 6);
+    if (c->picture || header == 0)
+        MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_wish, c);
     if (header == -2)
         error_set(&c->error, FL_PROTOCOL, "Inference-Header-Content-Length is no number of bytes");
-    c->picture = type && !strncasecmp(type, "image/", 6);
     c->header = header < 0 ? OIP_NO_HEADER : header;
     c->deflated = coding && (!strcasecmp(coding, "gzip") || !strcasecmp(coding, "x-gzip") ||
                              !strcasecmp(coding, "deflate"));

@@ -1,7 +1,6 @@
 /* oip_request.c - names, types and shapes compared with the model's; rows made of numbers or bytes */
 #include "oip_request.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +148,27 @@ static int read_id(struct oip_request *out, const json_t *root, struct error *e)
         return error_set(e, FL_VALUE, "`id` is a text of up to %d bytes", OIP_ID_BYTES - 1);
     strcpy(out->id, json_string_value(id));
     return FL_OK;
+}
+
+/* Numbers and truths as JSON has them, all else as a text; what is always a text stays one. */
+static json_t *wish_value(const char *name, const char *value)
+{
+    bool text = !strcmp(name, "id") || !strcmp(name, "stream") || !strcmp(name, "context");
+    json_t *v = text ? NULL : json_loads(value, JSON_DECODE_ANY, NULL);
+    return v ? v : json_string(value);
+}
+
+bool oip_wish_add(json_t **wishes, const char *name, const char *value)
+{
+    json_t *root = *wishes ? *wishes : (*wishes = json_pack("{s:{}}", "parameters"));
+    json_t *to = !strcmp(name, "id") ? root : json_object_get(root, "parameters");
+    return root && !json_object_set_new(to, name, wish_value(name, value));
+}
+
+int oip_request_wishes(struct oip_request *out, const json_t *wishes, struct error *e)
+{
+    int rc = read_id(out, wishes, e);
+    return rc ? rc : read_parameters(out, wishes, e);
 }
 
 /* ---- outputs ---- */

@@ -6,6 +6,7 @@
 #ifndef FREEZELINE_OIP_REQUEST_H
 #define FREEZELINE_OIP_REQUEST_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "config/pipeline.h"
@@ -43,6 +44,11 @@ int oip_request_read(struct oip_request *out, const char *body, size_t size, int
  * FL_TOO_LARGE (16 million pixels), FL_SHAPE: the model takes no pictures; FL_UNSUPPORTED, FL_NOMEM. */
 int oip_request_picture(struct oip_request *out, const char *body, size_t size, const struct oip_model *model,
                         const struct pipeline *p, struct error *e);
+/* A picture, or binary data alone, have no JSON: what is asked of them comes as texts, one at a time, into
+ * *wishes (owned, json_decref; NULL: none yet). False: out of memory. */
+bool oip_wish_add(json_t **wishes, const char *name, const char *value);
+/* Reads them, once the body is read. Release `out` on an error, too. */
+int oip_request_wishes(struct oip_request *out, const json_t *wishes, struct error *e);
 void oip_request_release(struct oip_request *r);
 
 #endif

@@ -75,6 +75,7 @@ def drop(page):
     text = page.wait("/at the broker/.test($('told').innerText) && $('told').innerText")
     assert "layers" in text or "whole network" in text, text
     assert page.value("$('told').querySelector('strong').textContent") in page.value("about.labels"), text
+    page.wait("$('told').querySelectorAll('.bar').length == 5")  # an early one's, too
     page.value("ask(new File(['no picture'], 'x.png', {type: 'image/png'}))")
     page.wait("/no answer: .*PNG/.test($('told').innerText)")
 

@@ -56,7 +56,10 @@ def main():
         assert "freezeline_requests_answered_total" in client.metrics()
 
         fails(client.infer, rows, error=ValueError, says="infer_batch")
-        fails(lambda: client.infer(path, priority=1), error=ValueError, says="make it an array")
+        whole = client.infer(path, priority=1, exits=False, stream="camera & 1")
+        assert whole.exit == -1 and not whole.one_hot, whole
+        assert client.infer(path, max_accuracy_loss=0).exit == -1
+        assert fails(lambda: client.infer(path, priority=10), says="priority").status == 400
         assert fails(lambda: client.infer(rows[0], priority=10), says="priority").status == 400
         fails(client.infer, b"GIF89a", error=ValueError, says="neither")
         fails(client.infer_batch, rows.astype(complex), error=ValueError, says="complex")

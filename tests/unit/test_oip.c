@@ -252,6 +252,7 @@ static void test_binary_requests(void **state)
     const int32_t in[4] = {1, 2, 3, 4};
     const float want[4] = {1, 2, 3, 4};
     char body[sizeof head + 64], raw[32] = {0};
+    json_t *wishes = NULL;
     int64_t n = sizeof head - 1;
     (void)state;
     memcpy(body, head, sizeof head);
@@ -272,6 +273,15 @@ static void test_binary_requests(void **state)
     assert_int_equal(oip_request_read(&request, raw, 32, 0, &model, &e), FL_OK); /* lies where it is */
     assert_int_equal(request.rows, 2);
     assert_ptr_equal(request.data, raw);
+    assert_true(oip_wish_add(&wishes, "exits", "false") && oip_wish_add(&wishes, "id", "7") &&
+                oip_wish_add(&wishes, "stream", "8"));
+    assert_int_equal(oip_request_wishes(&request, wishes, &e), FL_OK);
+    assert_true(request.flags == JOB_NO_CACHE && request.stream && request.binary);
+    assert_string_equal(request.id, "7");
+    assert_true(oip_wish_add(&wishes, "timeout", "soon"));
+    assert_int_equal(oip_request_wishes(&request, wishes, &e), FL_VALUE);
+    assert_false(oip_wish_add(&wishes, "x", "\xff"));
+    json_decref(wishes);
     assert_int_equal(oip_request_read(&request, raw, 31, 0, &model, &e), FL_SHAPE);
     assert_int_equal(oip_request_read(&request, raw, 0, 0, &model, &e), FL_SHAPE);
 }

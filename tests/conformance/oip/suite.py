@@ -431,6 +431,12 @@ def raw_body(s):
     assert head['outputs'][0]['shape'][0] == 2
     near(struct.unpack('<%df' % (len(tail) // 4), tail), s.scores(2))
     s.refused(data[:-1], [400], {HEADER: '0'})
+    path = s.base + '/infer?exits=false&id=a%20b&binary_data_output=false&unknown='
+    answer = s.json('POST', path, data, {HEADER: '0'})
+    assert answer['id'] == 'a b' and answer['parameters']['exit'] == '-1,-1' and len(answer['outputs'][0]['data']) > 0
+    for wrong in 'exits=no', 'timeout=x', 'timeout=-1', 'priority=[1]', 'id=%ff':
+        status, _, text = s.ask('POST', s.base + '/infer?' + wrong, data, {HEADER: '0'})
+        assert status == 400 and json.loads(text)['error'], (wrong, status)
 
 
 # Its sender has sent all of it before it reads why not; chunks have no length to see that by.

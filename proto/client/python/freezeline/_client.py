@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import numpy as np
 
@@ -189,13 +189,13 @@ class Client:
             if len(one) != 1:
                 raise ValueError(f"{len(one)} rows at once: that is infer_batch")
             return self.infer_batch(one, timeout, exits, priority, max_accuracy_loss, stream)[0]
-        if not exits or priority or max_accuracy_loss is not None or stream is not None:
-            raise ValueError("a picture is asked as the pipeline has it: for anything else, make it an array")
         data = row if isinstance(row, bytes) else open(os.fspath(row), "rb").read()
         kind = next((v for k, v in _KINDS.items() if data.startswith(k)), None)
         if kind is None:
             raise ValueError("neither PNG nor JPEG")
-        head = self._json("POST", self._infer_path(), data, {"Content-Type": kind}, timeout)
+        wishes = self._parameters(timeout, exits, priority, max_accuracy_loss, stream)
+        query = urlencode({k: str(v).lower() if isinstance(v, bool) else v for k, v in wishes.items()})
+        head = self._json("POST", self._infer_path() + "?" + query, data, {"Content-Type": kind}, timeout)
         return _answers(head, np.asarray(head["outputs"][0]["data"], np.float32)[np.newaxis])[0]
 
     def infer_batch(self, rows: Union[np.ndarray, Iterable[np.ndarray]], timeout: Optional[float] = None,
@@ -209,19 +209,14 @@ class Client:
         if datatype is None:
             raise ValueError(f"{data.dtype} is no type of an input: {', '.join(_DTYPES)}")
         take, give = self.model().inputs[0], self.model().outputs[0]
-        seconds = self._timeout if timeout is None else timeout
-        parameters: Dict[str, Any] = {"timeout": int(seconds * 1e6), "exits": exits, "priority": priority}
-        if max_accuracy_loss is not None:
-            parameters["max_accuracy_loss"] = max_accuracy_loss
-        if stream is not None:
-            parameters["stream"] = stream
+        parameters = self._parameters(timeout, exits, priority, max_accuracy_loss, stream)
         head = json.dumps({
             "inputs": [{"name": take.name, "datatype": datatype, "shape": list(data.shape),
                         "parameters": {"binary_data_size": data.nbytes}}],
             "outputs": [{"name": give.name, "parameters": {"binary_data": True}}],
             "parameters": parameters}).encode()
         headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
-        response, body = self._call("POST", self._infer_path(), head + data.tobytes(), headers, seconds)
+        response, body = self._call("POST", self._infer_path(), head + data.tobytes(), headers, timeout)
         end = int(response.getheader("Inference-Header-Content-Length") or len(body))
         told = json.loads(body[:end])
         return _answers(told, np.frombuffer(body[end:], np.float32).reshape(told["outputs"][0]["shape"]))
@@ -238,6 +233,13 @@ class Client:
         return Feedback(*total)
 
     # ---- how it is asked ----
+
+    def _parameters(self, timeout: Optional[float], exits: bool, priority: int, max_accuracy_loss: Optional[float],
+                    stream: Optional[str]) -> Dict[str, Any]:
+        seconds = self._timeout if timeout is None else timeout
+        all_of_them = {"timeout": int(seconds * 1e6), "exits": exits, "priority": priority,
+                       "max_accuracy_loss": max_accuracy_loss, "stream": stream}
+        return {k: v for k, v in all_of_them.items() if v is not None}
 
     def _infer_path(self) -> str:
         return f"/v2/models/{quote(self.name())}/infer"
