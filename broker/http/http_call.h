@@ -57,7 +57,8 @@ struct http_call {
     char *body;
     size_t size, room;
     bool refused; /* the body is not kept: `error` says why */
-    bool endless; /* .. and longer than anybody takes */
+    bool endless; /* .. and longer than anybody takes, or nobody knows how long */
+    bool last;    /* nothing more is read from its connection */
 
     struct oip_request request;
     struct oip_model model;

@@ -85,11 +85,14 @@ void http_trace(struct http_call *c, const char *header, uint64_t span)
 {
     *c->trace = '\0';
     c->context = (struct http_context){.high = 0};
-    if (!header || strlen(header) != TRACE_BYTES - 1 || strncmp(header, "00-", 3) || !is_id(header + 3, 32) ||
-        header[35] != '-' || !is_id(header + 36, 16) || header[52] != '-' ||
-        strspn(header + 53, "0123456789abcdef") != 2)
+    if (!header || strlen(header) < TRACE_BYTES - 1 || strspn(header, "0123456789abcdef") != 2 ||
+        !strncmp(header, "ff", 2) || header[2] != '-' || !is_id(header + 3, 32) || header[35] != '-' ||
+        !is_id(header + 36, 16) || header[52] != '-' || strspn(header + 53, "0123456789abcdef") != 2)
         return;
-    snprintf(c->trace, TRACE_BYTES, "%.35s-%016llx-%s", header, (unsigned long long)span, header + 53);
+    if (header[55] && (header[55] != '-' || !strncmp(header, "00", 2))) /* later versions may say more */
+        return;
+    snprintf(c->trace, TRACE_BYTES, "00-%.32s-%016llx-%.2s", header + 3, (unsigned long long)span,
+             header + 53);
     c->context = (struct http_context){base16(header + 3), base16(header + 19), base16(header + 36), span,
                                        strtoul(header + 53, NULL, 16) & 1};
 }

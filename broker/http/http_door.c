@@ -114,6 +114,39 @@ static void read_headers(struct http_call *c)
     c->endless = length / HTTP_WASTE > (int64_t)c->memory->most_of_one;
 }
 
+struct framing {
+    const char *length;
+    bool chunked, doubtful;
+};
+
+static enum MHD_Result look_at_framing(void *arg, enum MHD_ValueKind kind, const char *name,
+                                       const char *value)
+{
+    struct framing *f = arg;
+    (void)kind;
+    if (!value)
+        return MHD_YES;
+    if (!strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
+        f->doubtful = f->doubtful || (f->length && strcmp(f->length, value)) || strchr(value, ',');
+        f->length = value;
+    }
+    f->chunked = f->chunked || !strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    return MHD_YES;
+}
+
+/* Where two headers say how long the body is, a proxy in front may have believed the other one, and take for
+ * a request of its own what is a part of this one (RFC 9112, 6.3). */
+static void doubt_framing(struct http_call *c)
+{
+    struct framing f = {.length = NULL};
+    MHD_get_connection_values(c->connection, MHD_HEADER_KIND, look_at_framing, &f);
+    if (!f.doubtful && !(f.length && f.chunked))
+        return;
+    c->endless = c->last = true;
+    error_set(&c->error, FL_PROTOCOL, "headers disagree on how long the body is");
+    http_reply_error(&c->reply, &c->error);
+}
+
 static gnutls_session_t session_of(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -169,7 +202,9 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
     c->accepts = http_accepts(
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT_ENCODING));
     http_trace(c, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "traceparent"), ++d->server.spans);
-    look_who_asks(d, c);
+    doubt_framing(c);
+    if (!c->error.code)
+        look_who_asks(d, c);
     if (!c->error.code && (route.target == TARGET_INFER || route.target == TARGET_FEEDBACK))
         read_headers(c);
     return c;

@@ -2,6 +2,7 @@
 #include "http_route.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define MOST_PARTS 8
 
@@ -129,9 +130,17 @@ static struct http_route find(const char *path, const char *model)
     return r;
 }
 
+/* What proxies are asked for names its host, too. */
+static const char *behind_host(const char *path)
+{
+    size_t scheme = !strncasecmp(path, "http://", 7) ? 7 : !strncasecmp(path, "https://", 8) ? 8 : 0;
+    const char *slash = scheme ? strchr(path + scheme, '/') : path;
+    return slash ? slash : "/";
+}
+
 struct http_route http_route(const char *method, const char *path, const char *model)
 {
-    struct http_route r = find(path, model);
+    struct http_route r = find(path = behind_host(path), model);
     bool reads = !strcmp(method, "GET") || !strcmp(method, "HEAD");
     bool posts = r.target == TARGET_INFER || r.target == TARGET_FEEDBACK || r.target == TARGET_INDEX;
     if (r.status || (posts ? !strcmp(method, "POST") : reads))

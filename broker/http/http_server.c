@@ -62,7 +62,7 @@ enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c)
     add_headers(response, &c->reply);
     if (*c->trace)
         MHD_add_response_header(response, "traceparent", c->trace);
-    if (h->ends)
+    if (h->ends || c->last)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     rc = MHD_queue_response(c->connection, (unsigned)c->reply.status, response);
     MHD_destroy_response(response);

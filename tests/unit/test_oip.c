@@ -552,7 +552,9 @@ static void test_traces_go_on(void **state)
     static const char *const none[] = {NULL,
                                        "",
                                        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-                                       "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                       "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+                                       "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01more",
+                                       "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
                                        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
                                        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
                                        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\r"};
@@ -564,6 +566,8 @@ static void test_traces_go_on(void **state)
     assert_true(c.context.parent == 0xb7ad6b7169203331 && c.context.span == 0x12 && c.context.sampled);
     http_trace(&c, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", 0x12);
     assert_false(c.context.sampled);
+    http_trace(&c, "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", 0x12);
+    assert_string_equal(c.trace, "00-0af7651916cd43dd8448eb211c80319c-0000000000000012-01");
     for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
         http_trace(&c, none[i], 1);
         assert_string_equal(c.trace, "");
@@ -602,6 +606,8 @@ static void test_paths(void **state)
         {"GET", "/v2", TARGET_SERVER, 0},
         {"GET", "/v2/", TARGET_SERVER, 0},
         {"HEAD", "/v2/health/live", TARGET_LIVE, 0},
+        {"GET", "http://any.host:8000/v2/health/live", TARGET_LIVE, 0},
+        {"GET", "HTTP://any.host", TARGET_PAGE, 0},
         {"GET", "/v2/health/ready/", TARGET_READY, 0},
         {"GET", "/v2/models/m", TARGET_MODEL, 0},
         {"GET", "/v2/models/m/versions/1", TARGET_MODEL, 0},

@@ -338,6 +338,17 @@ def expect_100(s):
 
 
 @check
+def framing_that_is_in_doubt(s):
+    body = json.dumps(s.request(s.numbers())).encode()
+    for more in 'content-length: %d' % (len(body) - 1), 'transfer-encoding: chunked':
+        with s.dial() as c:
+            c.sendall(post(s, body, more))
+            f = c.makefile('rb')
+            assert f.readline().split()[1] == b'400', more
+            assert f.read().count(b'HTTP/1.1 ') == 0, more  # and the connection ends
+
+
+@check
 def alive_after_all_that(s):
     status, _, _ = s.ask('GET', '/v2/health/live')
     assert status == 200
@@ -352,6 +363,7 @@ def health_bodies_are_empty(s):
 @ours
 def slashes_queries_head(s):
     assert s.json('GET', s.base + '/?x=1')['name'] == s.name
+    assert s.json('GET', 'http://any.host' + s.base)['name'] == s.name
     status, headers, text = s.ask('HEAD', s.base)
     assert status == 200 and text == b'' and int(headers['content-length']) > 0
 
