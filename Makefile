@@ -266,6 +266,7 @@ demo: deps ## set everything up and watch the embedded model being served (KEEP=
 # The tests: everything in the release build, then the parts that handle memory and threads under the sanitizers.
 test: deps ## set everything up and run all tests
 	$(Q)deploy/scripts/deps.sh chromium protobuf-compiler python3-zmq python3-protobuf python3-numpy || echo 'without chromium and Python, the tests of pages and of the Python client are skipped'
+	$(Q)deploy/scripts/deps.sh curl prometheus || echo 'without curl and Prometheus, the tests of metrics are skipped'
 	$(Q)rm -rf build/test && mkdir -p build/test
 	$(Q)export TEST_COUNTS=$(CURDIR)/build/test/counts; rc=0; \
 	$(MAKE) --no-print-directory $(PARALLEL) check || rc=1; \
