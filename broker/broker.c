@@ -168,7 +168,9 @@ static int open_doors(struct broker *b, struct error *e)
                                        .copy = true,
                                        .most = CLIENT_LANES,
                                        .unsent = door.high_water};
-    struct lane_options result_lane = {.in_bytes = 256 << 10};
+    /* An answer waits as long as its client does not read: in the ring it would keep all other results out.
+     */
+    struct lane_options result_lane = {.in_bytes = 256 << 10, .copy = true};
     int rc;
     clients.unread = UNREAD;
     clients.max_bytes = (int64_t)(c->max_request_mb * (1 << 20));

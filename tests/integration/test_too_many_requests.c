@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "system/limits.h"
+#include "wire/frames.h"
 
 #define PIXELS   (3 * 32 * 32)
 #define CLOSED   24   /* in flight to learn what the pipeline can do: its stages have batches then */
@@ -156,11 +159,111 @@ static void test_sockets_hold_no_backlog(void **state)
     harness_free(h);
 }
 
+/* A client that asks and never reads: its socket takes one answer. */
+struct mute {
+    void *context, *socket;
+    struct message m;
+    int asked;
+};
+
+static void mute_open(struct mute *c, const struct pipeline *p)
+{
+    const struct socket_options narrow = {.high_water = 8, .unread = 1};
+    struct error e = {FL_OK, ""};
+
+    memset(c, 0, sizeof *c);
+    c->context = zmq_ctx_new();
+    c->m.type = MESSAGE_REQUEST;
+    if (frames_socket(&c->socket, c->context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, &narrow,
+                      &p->security, &e))
+        fail_msg("%s", e.text);
+}
+
+/* As much as the broker takes. */
+static void mute_ask(struct mute *c)
+{
+    zmq_msg_t payload;
+    int rc = FL_OK;
+
+    while (!rc) {
+        c->m.request.id = (uint64_t)c->asked + 1;
+        c->m.request.deadline_ms = 1000;
+        c->m.request.input = (struct tensor){.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
+        zmq_msg_init_size(&payload, PIXELS * sizeof(float));
+        memset(zmq_msg_data(&payload), 0, PIXELS * sizeof(float));
+        if ((rc = frames_send(c->socket, NULL, &c->m, &payload)))
+            zmq_msg_close(&payload);
+        else
+            c->asked++;
+    }
+}
+
+static bool none_in_flight(void *client)
+{
+    return !harness_status(client).in_flight;
+}
+
+/* Whoever reads nothing has what waits for him dropped: others are answered as ever, in all his connections
+ * nothing piles up, and what he asked is over by its deadline. */
+static void is_ignored_by_mutes(const char *requests)
+{
+    enum { MUTES = 4, ASKED = 4000, GROWTH = 48 << 20 };
+    char broker[200];
+    struct mute mute[MUTES];
+    struct client *client;
+    struct harness *h;
+    struct counts n = {0};
+    uint64_t before;
+    int asked = 0;
+
+    snprintf(broker, sizeof broker, "deadline_ms: 60000, max_requests: 64%s", requests);
+    h = up(&client, broker);
+    ask(client, 0, &n);
+    take(client, &n);
+    before = limits_resident_bytes((uint64_t)harness_pid(h, 0));
+    for (int i = 0; i < MUTES; i++)
+        mute_open(&mute[i], harness_pipeline(h));
+    for (; asked < ASKED; asked = mute[0].asked + mute[1].asked + mute[2].asked + mute[3].asked) {
+        for (int i = 0; i < MUTES; i++)
+            mute_ask(&mute[i]);
+        ask(client, 0, &n);
+        take(client, &n);
+    }
+    print_message("%d asked by who reads nothing; of %d others %d answered\n", asked, n.asked, n.answered);
+    assert_int_equal(n.late + n.dropped, 0);
+    assert_true(n.answered > 0);
+    harness_until(none_in_flight, client, 60, "all is over that was asked");
+    assert_in_range(limits_resident_bytes((uint64_t)harness_pid(h, 0)), 1, before + GROWTH);
+    for (int answered = n.answered;
+         n.answered < answered + 20;) { /* with the mutes there, nobody is refused now */
+        ask(client, 0, &n);
+        assert_int_equal(take(client, &n).error, FL_OK);
+    }
+    for (int i = 0; i < MUTES; i++) {
+        zmq_close(mute[i].socket);
+        zmq_ctx_term(mute[i].context);
+    }
+    client_free(client);
+    harness_free(h);
+}
+
+static void test_who_reads_nothing_costs_others_nothing(void **state)
+{
+    char tcp[80];
+    int port = 20000 + (int)getpid() % 10000;
+    (void)state;
+
+    is_ignored_by_mutes("");
+    snprintf(tcp, sizeof tcp, ", requests: 'tcp://127.0.0.1:%d'", port);
+    is_ignored_by_mutes(tcp);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_flood_is_refused),
         cmocka_unit_test(test_sockets_hold_no_backlog),
+        cmocka_unit_test(test_who_reads_nothing_costs_others_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
