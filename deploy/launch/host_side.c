@@ -119,8 +119,10 @@ int host_side_watch(const struct pipeline *p, int wait_s, struct error *e)
             return FL_OK;
         }
         if (holder == CLAIM_GONE && !wait_s) {
-            printf(HOST_SIDE_GONE
-                   ": pid %d died, what it started serves on; `freezeline up` starts another\n",
+            printf(claim_anyone_alive(p) ? HOST_SIDE_GONE ": pid %d died, " HOST_SIDE_SERVES
+                                                          "; `freezeline up` starts another\n"
+                                         : HOST_SIDE_GONE
+                       ": pid %d died, nothing of it runs here; `freezeline up` starts it anew\n",
                    (int)who.pid);
             return FL_OK;
         }

@@ -7,7 +7,8 @@
 
 #include "config/pipeline.h"
 
-#define HOST_SIDE_GONE "gone" /* how the line of a watch begins that finds a dead supervisor's processes */
+#define HOST_SIDE_GONE   "gone" /* how the line of a watch begins that finds a dead supervisor's pid file */
+#define HOST_SIDE_SERVES "what it started serves on" /* is in that line where its processes live */
 
 /* Could the pipeline start here? What an earlier run left is ended and removed. FL_UNAVAILABLE: it is up, or
  * its ports are taken; FL_CONFIG: cpus, addresses or programs that this host has not. */

@@ -196,7 +196,10 @@ static int revive(struct starting *s, struct error *e)
         return rc;
     for (int i = 0; i < s->fleet.n; i++)
         if (is_gone(s, i) && ++gone)
-            fprintf(stderr, "%s: its supervisor died: a new one takes over what it left serving\n",
+            fprintf(stderr,
+                    strstr(s->waiting[i], HOST_SIDE_SERVES)
+                        ? "%s: its supervisor died: a new one takes over what it left serving\n"
+                        : "%s: nothing of it runs there any more: it starts anew\n",
                     s->fleet.host[i].name);
     if (!gone)
         return error_set(e, FL_UNAVAILABLE, "it is up already on %d hosts; `freezeline down -c %s` stops it",

@@ -67,12 +67,12 @@ struct host_sum {
     bool clock_known;
 };
 
-static void add(struct host_sum *s, const struct process_status *t)
+static void add(struct host_sum *s, const char *state, const struct process_status *t)
 {
     s->processes++;
+    s->ready += state && !strcmp(state, "ready");
     if (!t)
         return;
-    s->ready += !strcmp(t->state, "ready");
     s->bytes += t->last.resident_bytes;
     s->age_ns = t->age_ns > s->age_ns ? t->age_ns : s->age_ns;
     if (t->role == ROLE_BROKER || t->last.clock_error_ns == UINT64_MAX)
@@ -91,15 +91,9 @@ static void sum_hosts(const struct host_report *r, struct host_sum sum[PIPELINE_
     if (roles_list(r->p, role, &n, NULL))
         return;
     for (int i = 0; i < n; i++) {
-        const struct process_status *t = roles_told(r->said, role[i].name);
         int at = role[i].host ? pipeline_host(r->p, role[i].host) : r->p->here;
-        if (at < 0)
-            continue;
-        add(&sum[at], t);
-        /* The broker answered, and Redis says nothing to it. */
-        if (!t && r->said->started_ns &&
-            (role[i].kind == ROLE_KIND_BROKER || role[i].kind == ROLE_KIND_REDIS))
-            sum[at].ready++;
+        if (at >= 0)
+            add(&sum[at], roles_state(r->said, r->p, &role[i]), roles_told(r->said, role[i].name));
     }
 }
 

@@ -62,6 +62,7 @@ struct status_row {
 static void fill_row(const struct status *s, const struct role *role, struct status_row *row)
 {
     struct process process = {0};
+    const char *state;
     bool alive;
 
     memset(row, 0, sizeof *row);
@@ -78,20 +79,17 @@ static void fill_row(const struct status *s, const struct role *role, struct sta
     if (row->told) {
         if (!s->pipeline->n_hosts)
             snprintf(row->host, sizeof row->host, "%s", row->told->host);
-        snprintf(row->state, sizeof row->state, "%s", row->told->state);
         row->pid = (int64_t)row->told->pid;
-    } else if (role->kind == ROLE_KIND_BROKER && s->answered && pipeline_brokers(s->pipeline) == 1) {
-        snprintf(row->state, sizeof row->state, "ready");
-        if (s->reply->pid && !s->pipeline->n_hosts)
+    } else if (role->kind == ROLE_KIND_BROKER && s->answered && pipeline_brokers(s->pipeline) == 1 &&
+               s->reply->pid) {
+        if (!s->pipeline->n_hosts)
             snprintf(row->host, sizeof row->host, "%s", s->reply->host);
-        if (s->reply->pid)
-            row->pid = (int64_t)s->reply->pid;
-    } else {
-        snprintf(row->state, sizeof row->state, "%s",
-                 alive        ? "running"
-                 : role->host ? "not heard of"
-                              : "not running");
+        row->pid = (int64_t)s->reply->pid;
     }
+    state = s->answered ? roles_state(s->reply, s->pipeline, role) : NULL;
+    if (!state || (alive && role->kind == ROLE_KIND_REDIS))
+        state = alive ? "running" : role->host ? "not heard of" : "not running";
+    snprintf(row->state, sizeof row->state, "%s", state);
 }
 
 static int rows_of(const struct status *s, struct status_row row[ROLES_MAX], int *n, struct error *e)

@@ -309,3 +309,31 @@ const struct process_status *roles_told(const struct status_reply *s, const char
     }
     return dead;
 }
+
+/* As the cache services see it, which alone talk to it. */
+static const char *redis_state(const struct status_reply *s)
+{
+    bool asked = false;
+
+    for (int i = 0; i < s->n_processes; i++) {
+        if (s->process[i].role != ROLE_CACHE || strcmp(s->process[i].state, "ready") != 0)
+            continue;
+        if (s->process[i].last.redis_up)
+            return "ready";
+        asked = true;
+    }
+    return asked ? "no answer" : NULL;
+}
+
+const char *roles_state(const struct status_reply *s, const struct pipeline *p, const struct role *r)
+{
+    const struct process_status *told = roles_told(s, r->name);
+
+    if (told)
+        return told->state;
+    if (!s->started_ns)
+        return NULL;
+    if (r->kind == ROLE_KIND_BROKER)
+        return pipeline_brokers(p) == 1 ? "ready" : "no answer";
+    return r->kind == ROLE_KIND_REDIS ? redis_state(s) : NULL;
+}

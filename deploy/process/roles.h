@@ -38,6 +38,10 @@ int roles_command(struct role_command *out, const struct role *r, const struct p
 
 /* What the broker says of a role, of one that waits for it where its holder is dead; NULL: nothing. */
 const struct process_status *roles_told(const struct status_reply *s, const char *name);
+/* The state of a role in a word, "ready", "dead", by what the brokers say; also of those that report to none:
+ * a broker that did not answer beside others, and Redis, of which cache services tell. NULL: nothing is known
+ * of it. */
+const char *roles_state(const struct status_reply *s, const struct pipeline *p, const struct role *r);
 /* The name of a process that the broker reports. */
 char *roles_name(const struct process_status *s, char *buf, size_t size);
 

@@ -109,7 +109,7 @@ ends() { fl down | grep stopped && nothing_left && [ ! -e state/run/job ] && [ !
 allocated() { # the first that ever runs there, as far as its folder knows
     rm -rf state/logs
     there 0 salloc --quiet -N3 -c2 sh -c "'$freezeline' up --on slurm -c p.yaml && '$freezeline' infer -c p.yaml --input pictures --json >inside && '$freezeline' down -c p.yaml" &&
-        cat inside whole | answers >now && alike now && nothing_left
+        cat inside whole | answers >now && alike now && comes 30 nothing_left
 }
 exported() {
     fl export slurm --to job.sh && there 0 sbatch --parsable job.sh >id && comes 60 ready "$(cat id)" && same

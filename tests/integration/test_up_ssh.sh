@@ -236,6 +236,20 @@ others_go_on() {
 comes_back() {
     $world kill 2 && $world boot 2 && down_three && up_three && same_answers
 }
+none_ready_on_b() {
+    for i in $(seq 100); do
+        fl status -c "$three" >"$work/status" &&
+            grep -q '^b .* 0/[1-9].*nothing of it runs here' "$work/status" && return
+        sleep 0.2
+    done
+    cat "$work/status"
+    return 1
+}
+starts_anew() {
+    $world kill 2 && $world boot 2 && none_ready_on_b && fl up -c "$three" --on ssh 2>"$work/up.err" &&
+        grep -q '^b: nothing of it runs there any more' "$work/up.err" && same_answers
+}
+check "a host that was off while the others served" starts_anew
 check "a host out of reach" others_go_on
 check "after a reboot" comes_back
 check "down" down_three
