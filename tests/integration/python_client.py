@@ -3,6 +3,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = os.path.join(HERE, "../../proto/client/python")
@@ -79,9 +80,14 @@ def main():
     assert fails(Client("127.0.0.1:9", timeout=0.3).infer, rows[0], says="127.0.0.1:9").status == 0
     fails(Client, "http://", error=ValueError)
 
-    example = subprocess.run([sys.executable, os.path.join(PACKAGE, "examples/early.py"), URL, path, path],
-                             env={**os.environ, "PYTHONPATH": PACKAGE}, capture_output=True, text=True, check=True)
-    assert " 2 ####" in example.stdout, example.stdout
+    plot = os.path.join(FOLDER, "early.svg")
+    for pictures, dots in ([path, path], 2), ([], 64):
+        example = subprocess.run(
+            [sys.executable, os.path.join(PACKAGE, "examples/early.py"), URL, *pictures, "--plot", plot],
+            env={**os.environ, "PYTHONPATH": PACKAGE}, capture_output=True, text=True, check=True)
+        counts = [int(line[15:20]) for line in example.stdout.splitlines()]
+        assert sum(counts) == dots and "####" in example.stdout, example.stdout
+        assert len(ElementTree.parse(plot).getroot().findall("{http://www.w3.org/2000/svg}circle")) == dots
     print("ok")
 
 
