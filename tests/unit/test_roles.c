@@ -31,7 +31,8 @@ static void tell(struct status_reply *s, enum message_role role, const char *sta
     snprintf(t->state, sizeof t->state, "%s", state);
 }
 
-static void assert_state(const struct pipeline *p, const struct status_reply *s, const char *name, const char *state)
+static void assert_state(const struct pipeline *p, const struct status_reply *s, const char *name,
+                         const char *state)
 {
     struct role role[ROLES_MAX];
     const char *is;

@@ -43,6 +43,9 @@ MISCHIEF_END(disconnect);
 MISCHIEF_HOLDS(refusals_are_told);
 MISCHIEF_BEGIN(limit_memory);
 MISCHIEF_END(unlimit_memory);
+MISCHIEF_BEGIN(fill_group);
+MISCHIEF_END(remove_group);
+MISCHIEF_HOLDS(want_is_told);
 MISCHIEF_BEGIN(step_clock);
 MISCHIEF_END(step_back);
 

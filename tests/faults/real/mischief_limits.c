@@ -3,16 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "system/limits.h"
 
 #define CONNECTIONS 800
 #define SPARE_BYTES (1 << 20) /* of address space, beside what a process has */
@@ -127,7 +130,7 @@ static void limit_all(struct siege *s, bool limited)
     }
 }
 
-/* What a cgroup would answer by a kill, which is another fault, RLIMIT_AS answers by a refusal. */
+/* What a control group answers by a kill (below) RLIMIT_AS answers by a refusal. */
 int mischief_limit_memory(struct siege *s, struct trial *t, struct error *e)
 {
     int rc = mischief_overload(s, t, e);
@@ -141,6 +144,68 @@ void mischief_unlimit_memory(struct siege *s, struct trial *t)
 {
     mischief_steady(s, t);
     limit_all(s, false);
+}
+
+/* ---- a control group without memory ---- */
+
+static char group[PATH_MAX];
+
+static bool write_to_group(const char *file, long long number)
+{
+    char path[PATH_MAX + 64];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", group, file);
+    return (f = fopen(path, "we")) && fprintf(f, "%lld", number) > 0 && !fclose(f);
+}
+
+/* Below this process's own, with room for no page more. FL_UNSUPPORTED: none can be made here. */
+static int make_group(struct error *e)
+{
+    char line[1024], folder[PATH_MAX / 2];
+    const char *root, *file;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    bool made = false;
+
+    while (f && !made && fgets(line, sizeof line, f)) {
+        if (!limits_cgroup(line, folder, sizeof folder, &root, &file))
+            continue;
+        snprintf(group, sizeof group, "%s/freezeline-siege-%d", folder, (int)getpid());
+        if (!mkdir(group, 0700) && !(made = write_to_group(file, 8192)))
+            rmdir(group);
+    }
+    if (f)
+        fclose(f);
+    return made ? FL_OK
+                : error_set(e, FL_UNSUPPORTED, "no control group with a bound of memory can be made here");
+}
+
+/* A process gets into it; the next page that it wants is its last. */
+int mischief_fill_group(struct siege *s, struct trial *t, struct error *e)
+{
+    int rc = make_group(e);
+
+    if (rc || (rc = mischief_draw(s, t, t->fault->victims, 1, e)))
+        return rc;
+    t->told_before = town_said(s->town, "supervisor", t->name[0], "for want of memory");
+    return write_to_group("cgroup.procs", t->process[0].pid)
+               ? FL_OK
+               : error_set(e, FL_IO, "%s cannot be put into %s", t->name[0], group);
+}
+
+void mischief_remove_group(struct siege *s, struct trial *t)
+{
+    (void)s, (void)t;
+    rmdir(group);
+}
+
+/* The supervisor tells what may have ended it. */
+bool mischief_want_is_told(struct siege *s, struct trial *t)
+{
+    if (town_said(s->town, "supervisor", t->name[0], "for want of memory") > t->told_before)
+        return true;
+    snprintf(t->why, sizeof t->why, "nobody tells of want of memory");
+    return false;
 }
 
 /* ---- clocks ---- */

@@ -127,7 +127,7 @@ int mischief_kill_host(struct siege *s, struct trial *t, struct error *e)
         crossing_set(town_crossing(s->town), i, t->host[0], (struct crossing_way){.cut = true});
         crossing_set(town_crossing(s->town), t->host[0], i, (struct crossing_way){.cut = true});
     }
-    kill_members(s, t->host[0], "stage cache");
+    kill_members(s, t->host[0], "stage cache broker");
     return FL_OK;
 }
 

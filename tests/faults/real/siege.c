@@ -190,6 +190,7 @@ static bool play(struct siege *s, const struct fault *f)
     const struct account *a;
     char why[200] = "";
     double calm_s = s->quick ? QUICK_S : CALM_S;
+    int rc;
 
     *t = (struct trial){.fault = f};
     if (!siege_wait(s, WELL_S, is_whole))
@@ -205,7 +206,13 @@ static bool play(struct siege *s, const struct fault *f)
     t->admitted = before.admitted;
     t->retried = before.retried;
     t->rss_before = town_find(s->town, "broker", &broker) ? town_rss(broker.pid) : 0;
-    if (f->begin(s, t, &e))
+    rc = f->begin(s, t, &e);
+    if (rc == FL_UNSUPPORTED) {
+        fprintf(stderr, "skipped: %s: %s\n", f->name, e.text);
+        s->n--;
+        return true;
+    }
+    if (rc)
         return fail(t, "%s", e.text);
     hold(s, t);
     t->ended_ns = clock_ns();
