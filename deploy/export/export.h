@@ -32,7 +32,8 @@ int export_write(const struct export *x, int (*write)(FILE *to, const void *arg,
 
 /* Calls `write` for each host of the file, with the pipeline as it is seen from there, whose processes
  * roles_list_here then lists, and with to/HOST as the place to write to. Once, with `to` itself, where the
- * file names no hosts, and for the one host that --host says. */
+ * file names no hosts, and for the one host that --host says. FL_CONFIG: what is written could not meet
+ * there. */
 int export_hosts(const struct export *x, int (*write)(const struct export *at, struct error *e),
                  struct error *e);
 

@@ -66,13 +66,31 @@ static int write_host(const struct export *x, const char *host, const char *to,
     return rc;
 }
 
+/* Sockets whose path would be too long in the state directory lie in /tmp, of which services and containers
+ * have one of their own each: they would not meet. */
+static int check_sockets(const struct pipeline *p, struct error *e)
+{
+    char folder[STATE_PATH_BYTES];
+
+    pipeline_socket_folder(p, folder, sizeof folder);
+    return strncmp(folder, p->state, strlen(p->state)) != 0
+               ? error_set(e, FL_CONFIG,
+                           "the path of the state directory (%zu bytes) leaves no room for a socket's: name "
+                           "a shorter "
+                           "one (--set state=DIR), as services have no /tmp in common",
+                           strlen(p->state))
+               : FL_OK;
+}
+
 int export_hosts(const struct export *x, int (*write)(const struct export *at, struct error *e),
                  struct error *e)
 {
     const struct pipeline *p = x->pipeline;
     char to[STATE_PATH_BYTES];
-    int rc = FL_OK;
+    int rc = check_sockets(p, e);
 
+    if (rc)
+        return rc;
     if (!p->n_hosts || x->arguments->host)
         return (rc = roles_are_here(p, e)) ? rc : write(x, e);
     for (int i = 0; i < p->n_hosts && !rc; i++) {

@@ -301,6 +301,23 @@ static void compose_takes_the_file(void UNUSED **state)
     end(&w);
 }
 
+/* Each service and each container has a /tmp of its own, where sockets with too long a path would lie. */
+static void a_state_path_too_long_for_sockets_is_refused(void UNUSED **state)
+{
+    struct world w = begin(PIPELINE);
+    char set[256] = "--set state=/var/lib/";
+
+    for (int i = 0; i < 10; i++)
+        strcat(set, "longlonglong");
+    strcat(set, " 2>&1");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(export(&w, i ? "compose" : "systemd", set), 2);
+        assert_said("leaves no room for a socket's");
+        assert_true(access(w.folder, F_OK));
+    }
+    end(&w);
+}
+
 /* A password that lies elsewhere than the state is there in the container. */
 static void compose_brings_what_redis_wants(void UNUSED **state)
 {
@@ -365,6 +382,7 @@ int main(void)
         cmocka_unit_test(systemd_finds_no_fault),
         cmocka_unit_test(containers_run_what_stands_there),
         cmocka_unit_test(compose_takes_the_file),
+        cmocka_unit_test(a_state_path_too_long_for_sockets_is_refused),
         cmocka_unit_test(compose_brings_what_redis_wants),
         cmocka_unit_test(each_host_gets_its_own),
         cmocka_unit_test(words_are_quoted_for_systemd),
