@@ -48,6 +48,7 @@ struct http_call {
     bool picture;             /* it is a PNG or JPEG file */
     enum http_coding accepts; /* of the reply, too */
     bool open_metrics;        /* its client reads OpenMetrics */
+    bool reads_json;          /* .. says that it does JSON */
     json_t *wishes;           /* of a body without JSON (oip_wish_add); NULL: none */
     char trace[TRACE_BYTES];  /* of the reply; "": none */
     struct http_context {

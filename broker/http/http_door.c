@@ -198,6 +198,7 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
         return NULL;
     c->connection = connection;
     accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+    c->reads_json = accept && (strstr(accept, "*/*") || strstr(accept, "application/json"));
     c->open_metrics = accept && strstr(accept, "application/openmetrics-text");
     c->accepts = http_accepts(
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT_ENCODING));

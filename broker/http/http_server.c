@@ -160,6 +160,23 @@ static bool is_ready(struct http_server *h)
     return s && s->ready && !s->draining;
 }
 
+/* By the status, with an empty body as the protocol has it. KServe's client reads a body; whoever does says
+ * so. */
+static void tell_health(struct http_call *c, const char *what, const char *name, bool is)
+{
+    c->reply.status = is ? 200 : 503;
+    if (!c->reads_json)
+        return;
+    c->reply.type = "application/json";
+    json_text_put(&c->reply.text, "{");
+    if (name) {
+        json_text_put(&c->reply.text, "\"name\":");
+        json_text_string(&c->reply.text, name);
+        json_text_put(&c->reply.text, ",");
+    }
+    json_text_format(&c->reply.text, "\"%s\":%s}", what, is ? "true" : "false");
+}
+
 static void succeed(struct http_call *c)
 {
     c->reply.status = 200;
@@ -294,11 +311,13 @@ static void serve(struct http_server *h, struct http_call *c)
         succeed(c);
         break;
     case TARGET_LIVE:
-        c->reply.status = 200;
+        tell_health(c, "live", NULL, true);
         break;
     case TARGET_READY:
+        tell_health(c, "ready", NULL, is_ready(h));
+        break;
     case TARGET_MODEL_READY:
-        c->reply.status = is_ready(h) ? 200 : 503;
+        tell_health(c, "ready", h->pipeline->name, is_ready(h));
         break;
     case TARGET_MODEL:
     case TARGET_CONFIG:

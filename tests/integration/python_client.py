@@ -28,7 +28,11 @@ def fails(call, *arguments, error=FreezelineError, says=""):
 
 async def together(rows):
     async with AsyncClient(URL, timeout=30) as client:
-        assert await client.ready()
+        same = [n for n in dir(Client) if n[0] != "_" and n != "close"]
+        assert all(asyncio.iscoroutinefunction(getattr(client, n)) for n in same), same
+        assert await client.live() and await client.ready() and (await client.model()).name == await client.name()
+        assert "freezeline_up" in await client.metrics()
+        assert [a.exit for a in await client.infer_batch(rows, exits=False)] == [-1] * len(rows)
         return await asyncio.gather(*(client.infer(r) for r in rows))
 
 

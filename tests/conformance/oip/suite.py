@@ -358,6 +358,9 @@ def alive_after_all_that(s):
 def health_bodies_are_empty(s):
     for path in '/v2/health/live', '/v2/health/ready':
         assert s.ask('GET', path)[2] == b''
+        answer = s.json('GET', path, headers={'Accept': '*/*'})  # KServe's client reads it
+        assert answer == {path.rpartition('/')[2]: True}, answer
+    assert s.json('GET', s.base + '/ready', headers={'Accept': 'application/json'}) == {'name': s.name, 'ready': True}
 
 
 @ours

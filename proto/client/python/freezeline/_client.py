@@ -347,8 +347,17 @@ class AsyncClient:
     async def _run(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
+    async def live(self) -> bool:
+        return bool(await self._run(self._client.live))
+
     async def ready(self) -> bool:
         return bool(await self._run(self._client.ready))
+
+    async def name(self) -> str:
+        return str(await self._run(self._client.name))
+
+    async def metrics(self) -> str:
+        return str(await self._run(self._client.metrics))
 
     async def model(self) -> Model:
         return await self._run(self._client.model)
