@@ -335,7 +335,9 @@ static void test_an_interrupted_down_stops_nothing(void **state)
     (void)state;
 
     snprintf(path, sizeof path, "%s/freezeline", tool_folder());
-    tool_ok(h, "up", "");
+    /* It stays stopped: on a busy host it would be called dead or hung, and started again, before all is
+     * seen. */
+    tool_ok(h, "up", "--set broker.dead_after_ms=600000 --set broker.hung_after_ms=0");
     stage = pid_of(h, "stage1.0");
     d.client = harness_client(h);
     assert_int_equal(kill(stage, SIGSTOP), 0);
