@@ -199,6 +199,7 @@ int http_access_refuses(enum http_target target, enum party who)
     case TARGET_READY:
     case TARGET_MODEL_READY:
         return 0;
+    case TARGET_TRACES:
     case TARGET_METRICS:
     case TARGET_PAGE:
     case TARGET_LIVE_STATE:

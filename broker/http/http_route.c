@@ -85,8 +85,8 @@ static struct http_route model_route(const struct parts *p, const char *path, co
         r.target = TARGET_CONFIG;
     else if (p->n == i + 1 && is(p, i, "stats"))
         r.target = TARGET_STATS;
-    else if (p->n >= i + 1 && is(p, i, "trace"))
-        return not_had("trace settings", "`freezeline bench --trace FILE`");
+    else if (p->n == i + 2 && is(p, i, "trace") && is(p, i + 1, "setting"))
+        r.target = TARGET_TRACES;
     else
         return not_here(path);
     return r;
@@ -118,11 +118,13 @@ static struct http_route find(const char *path, const char *model)
         r.target = TARGET_INDEX;
     else if (is(&p, 1, "repository"))
         return not_had("loading and unloading", "`freezeline apply`");
+    else if (p.n == 3 && is(&p, 1, "trace") && is(&p, 2, "setting"))
+        r.target = TARGET_TRACES;
     else if (is(&p, 1, "systemsharedmemory") || is(&p, 1, "cudasharedmemory"))
         return not_had("shared memory regions",
                        "binary data, or the native client, which shares memory by itself");
-    else if (is(&p, 1, "trace") || is(&p, 1, "logging"))
-        return not_had("trace and log settings", "the pipeline file");
+    else if (is(&p, 1, "logging"))
+        return not_had("log settings", "the pipeline file");
     else if (is(&p, 1, "models"))
         return model_route(&p, path, model);
     else
@@ -145,6 +147,8 @@ struct http_route http_route(const char *method, const char *path, const char *m
     bool posts = r.target == TARGET_INFER || r.target == TARGET_FEEDBACK || r.target == TARGET_INDEX;
     if (r.status || (posts ? !strcmp(method, "POST") : reads))
         return r;
+    if (r.target == TARGET_TRACES && !strcmp(method, "POST"))
+        return not_had("changes of trace settings", "`traces` in the pipeline file, and `freezeline apply`");
     r.allow = posts ? "POST" : "GET, HEAD";
     r.status = 405;
     error_set(&r.why, FL_USAGE, "%.20s is not for %.200s: use %s", method, path, r.allow);

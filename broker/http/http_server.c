@@ -331,6 +331,10 @@ static void serve(struct http_server *h, struct http_call *c)
         oip_index_text(&c->reply.text, h->pipeline->name, is_ready(h));
         succeed(c);
         break;
+    case TARGET_TRACES:
+        oip_traces_text(&c->reply.text, &h->pipeline->traces);
+        succeed(c);
+        break;
     case TARGET_INFER:
         infer(h, c);
         break;

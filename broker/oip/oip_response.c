@@ -69,6 +69,17 @@ void oip_index_text(struct json_text *out, const char *name, bool ready)
                      ready ? "READY" : "UNAVAILABLE");
 }
 
+/* Triton's settings are texts: one of so many requests, without an end, each told at once. */
+void oip_traces_text(struct json_text *out, const struct traces_config *t)
+{
+    bool on = t->to && t->share > 0;
+    json_text_format(out, "{\"trace_level\":[\"%s\"],\"trace_rate\":\"%.0f\",\"trace_count\":\"-1\",",
+                     on ? "TIMESTAMPS" : "OFF", on ? 1 / t->share : 0.0);
+    json_text_put(out, "\"log_frequency\":\"0\",\"trace_mode\":\"opentelemetry\",\"trace_file\":");
+    json_text_string(out, t->to ? t->to : "");
+    json_text_put(out, "}");
+}
+
 void oip_error_text(struct json_text *out, const char *why)
 {
     json_text_put(out, "{\"error\":");

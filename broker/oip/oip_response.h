@@ -41,6 +41,8 @@ void oip_model_text(struct json_text *out, const char *name, const struct oip_mo
 /* Triton's: the configuration, and the list of models. */
 void oip_config_text(struct json_text *out, const char *name, const struct oip_model *m);
 void oip_index_text(struct json_text *out, const char *name, bool ready);
+/* How requests are traced. */
+void oip_traces_text(struct json_text *out, const struct traces_config *t);
 void oip_error_text(struct json_text *out, const char *why);
 /* *header: bytes of JSON before binary data; -1: it is all JSON. */
 void oip_answer_text(struct json_text *out, const struct oip_answer *a, int64_t *header);

@@ -578,7 +578,7 @@ static void test_traces_go_on(void **state)
 static void test_metadata(void **state)
 {
     struct json_text t = {.at = NULL};
-    const char *name, *type;
+    const char *name, *type, *file;
     int batch, a, b;
     json_t *root;
     (void)state;
@@ -593,6 +593,18 @@ static void test_metadata(void **state)
     assert_int_equal(a * 10 + b, 22);
     json_decref(root);
     json_text_free(&t);
+    for (int on = 0; on < 2; on++) {
+        oip_traces_text(&t, &(struct traces_config){.share = 0.01, .to = on ? (char[]){"a\"b"} : NULL});
+        root = parsed(&t, t.n);
+        assert_int_equal(json_unpack(root, "{s:[s],s:s,s:s}", "trace_level", &type, "trace_rate", &name,
+                                     "trace_file", &file),
+                         0);
+        assert_string_equal(type, on ? "TIMESTAMPS" : "OFF");
+        assert_string_equal(name, on ? "100" : "0");
+        assert_string_equal(file, on ? "a\"b" : "");
+        json_decref(root);
+        json_text_free(&t);
+    }
 }
 
 /* ---- paths ---- */
@@ -625,7 +637,10 @@ static void test_paths(void **state)
         {"GET", "/v2/repository/index", 0, 405},
         {"POST", "/v2/repository/models/m/load", 0, 501},
         {"GET", "/v2/systemsharedmemory/region/a/status", 0, 501},
-        {"GET", "/v2/models/m/trace/setting", 0, 501},
+        {"GET", "/v2/models/m/trace/setting", TARGET_TRACES, 0},
+        {"GET", "/v2/trace/setting", TARGET_TRACES, 0},
+        {"POST", "/v2/trace/setting", 0, 501},
+        {"GET", "/v2/logging", 0, 501},
         {"PUT", "/v2", 0, 405},
         {"GET", "/", TARGET_PAGE, 0},
         {"GET", "/live", TARGET_LIVE_STATE, 0},

@@ -520,7 +520,9 @@ def what_clients_of_triton_ask(s):
     assert more['success'][0] == 1 and more['fail'] == more['cache_hit'] == more['cache_miss'] == (0, 0), more
     for part in 'queue', 'compute_input', 'compute_infer', 'compute_output':
         assert more[part][0] == 2 and 0 < more[part][1] < more['success'][1] * 2, more
-    for path in '/v2/repository/models/%s/load' % s.name, '/v2/systemsharedmemory/region/a/register':
+    assert s.json('GET', s.base + '/trace/setting') == s.json('GET', '/v2/trace/setting')
+    for path in ('/v2/repository/models/%s/load' % s.name, '/v2/systemsharedmemory/region/a/register',
+                 '/v2/trace/setting'):
         status, _, text = s.ask('POST', path, '{}')
         assert status == 501 and json.loads(text)['error'], (path, status)
 

@@ -117,6 +117,8 @@ def what_is_not_there_is_refused():
 
 
 def what_it_counts():
+    assert client.get_trace_settings(model)['trace_level'][0] in ('OFF', 'TIMESTAMPS')
+    refused(lambda: client.update_trace_settings(model, {'trace_rate': '1'}), 'the pipeline file')
     assert client.get_model_repository_index()[0]['name'] == model
     before = client.get_inference_statistics(model)['model_stats'][0]['inference_stats']['success']['count']
     scores()
