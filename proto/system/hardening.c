@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -90,9 +91,30 @@ static bool filter_calls(void)
     return OWN_ARCH && !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
 }
 
+/* What root may beyond its own files, but for files and low ports. */
+static void drop_capabilities(void)
+{
+    static const unsigned kept = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_FOWNER |
+#ifdef SANITIZED
+                                 1u << CAP_SYS_PTRACE |
+#endif
+                                 1u << CAP_NET_BIND_SERVICE;
+    struct __user_cap_header_struct self = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct may[2];
+
+    if (syscall(SYS_capget, &self, may))
+        return;
+    may[0].effective &= kept;
+    may[0].permitted &= kept;
+    may[0].inheritable = 0;
+    may[1] = (struct __user_cap_data_struct){0, 0, 0};
+    syscall(SYS_capset, &self, may);
+}
+
 bool harden(bool has_secrets)
 {
     umask(077);
+    drop_capabilities();
     if (has_secrets) { /* a limit of 0 alone would not keep a core from a program that collects them */
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

@@ -3,7 +3,8 @@
  * It gains no privileges by starting programs, leaves no core file where it has keys, and files that it makes
  * are for its user alone. System calls that a service never needs fail with EPERM from then on: starting
  * programs, tracing other processes, mounting, loading modules, changing clocks. Threads that are there keep
- * to it, too.
+ * to it, too. Of root's capabilities those for files and ports below 1024 stay, in threads that are made from
+ * then on.
  */
 #ifndef FREEZELINE_HARDENING_H
 #define FREEZELINE_HARDENING_H

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
@@ -28,11 +29,20 @@ static void *nothing(void *arg)
     return arg;
 }
 
+static bool has_capability(int number)
+{
+    struct __user_cap_header_struct self = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct may[2];
+
+    return !syscall(SYS_capget, &self, may) &&
+           ((may[number / 32].effective | may[number / 32].permitted) >> number % 32 & 1);
+}
+
 /* What goes wrong, as an exit status; 0: all is as it should be; 100: no filter in this kernel. */
 static int look(void)
 {
     char path[] = "/tmp/freezeline-hardening-XXXXXX", *argv[] = {(char[]){"true"}, NULL};
-    bool filtered = harden(true);
+    bool bound = has_capability(CAP_NET_BIND_SERVICE), filtered = harden(true);
     pthread_t thread;
     struct stat st;
     int fd;
@@ -46,6 +56,11 @@ static int look(void)
         return 3;
     unlink("f");
     rmdir(path);
+    if (has_capability(CAP_SYS_ADMIN) || has_capability(CAP_NET_ADMIN) || has_capability(CAP_KILL) ||
+        has_capability(CAP_SETUID) || has_capability(CAP_BPF))
+        return 8;
+    if (!geteuid() && bound && !has_capability(CAP_NET_BIND_SERVICE))
+        return 9;
     if (!filtered)
         return 100;
     if (unshare(CLONE_NEWUSER) != -1 || errno != EPERM)
