@@ -601,7 +601,7 @@ static int read_reply(char **at)
 {
     char *end = f.back + f.came, *head = *at, *body, *length;
     int status;
-    if (head == end)
+    if (head == end || (f.came == sizeof f.back - 1 && !strstr(head, "\r\n\r\n"))) /* too long for us */
         return 0;
     SAID_CHECK(!strncmp(head, "HTTP/1.", 7) && (body = strstr(head, "\r\n\r\n")));
     status = atoi(head + 9);
