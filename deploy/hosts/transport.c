@@ -83,6 +83,12 @@ void transport_close(struct transport *t)
     free(t);
 }
 
+void transport_retry(struct transport *t, int host)
+{
+    if (t->unreached)
+        t->unreached[host] = (struct error){FL_OK, ""};
+}
+
 /* The end of what comes in, bounded. */
 struct tail {
     char *text; /* 0-terminated once there is any */

@@ -89,6 +89,10 @@ int transport_script(struct transport *t, int host, const char *script, const st
  * to the file `log` there, whose folder is made. FL_OK says that it was started, not that it lives. */
 int transport_start(struct transport *t, int host, char *const *argv, const char *log, struct error *e);
 
+/* A host that was out of reach when the transport was opened (options.some) is tried again by the next call
+ * for it. */
+void transport_retry(struct transport *t, int host);
+
 /* Does `work` for all hosts at once, each on a thread of its own. The first host's error that is not FL_OK is
  * returned, with the number of others that failed. */
 int transport_each(struct transport *t,

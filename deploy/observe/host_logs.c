@@ -5,13 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/nearest_word.h"
 #include "deploy/hosts/shell_words.h"
 #include "deploy/launch/fleet.h"
 #include "deploy/process/roles.h"
+#include "deploy/tool/interrupt.h"
 
 #define LINE_BYTES 4096
+#define AGAIN_NS   (2 * NS_PER_S) /* between two attempts to follow a host */
+#define POLL_US    50000
 
 struct showing {
     struct fleet fleet;
@@ -81,6 +86,26 @@ static int show_one(struct transport *t, int host, void *arg, struct error *e)
     return rc == FL_CANCELLED ? FL_OK : rc;
 }
 
+/* A host that goes away while it is followed may come back; a job of Slurm that has ended does not. */
+static int follow_one(struct transport *t, int host, void *arg, struct error *e)
+{
+    const struct showing *show = arg;
+    char told[ERROR_TEXT_BYTES] = "";
+    int rc;
+
+    while ((rc = show_one(t, host, arg, e)) == FL_UNAVAILABLE && show->asked->follow &&
+           show->fleet.kind == TRANSPORT_SSH && !interrupt_seen()) {
+        if (strcmp(told, e->text) != 0)
+            fprintf(stderr, "%s: not followed, it is tried again until it is there: %s\n",
+                    transport_host(t, host), e->text);
+        snprintf(told, sizeof told, "%s", e->text);
+        transport_retry(t, host);
+        for (uint64_t until = clock_ns() + AGAIN_NS; clock_ns() < until && !interrupt_seen();)
+            usleep(POLL_US);
+    }
+    return rc;
+}
+
 int host_logs_unknown(const char *who, const char *const *name, int n, struct error *e)
 {
     const char *near = nearest_word(who, name, n);
@@ -122,7 +147,7 @@ int host_logs_show(const struct pipeline *p, const struct host_logs *l, struct e
     int rc = fleet_load(&s.fleet, p, e);
 
     if (!rc && !(rc = choose(&s, p, e)) && !(rc = fleet_open_some(&s.fleet, e)))
-        rc = transport_each(s.fleet.transport, show_one, &s, e);
+        rc = transport_each(s.fleet.transport, follow_one, &s, e);
     fleet_close(&s.fleet);
     return rc;
 }

@@ -245,9 +245,30 @@ none_ready_on_b() {
     cat "$work/status"
     return 1
 }
+follow() { # FILE: what `logs -f` shows from now on
+    $world exec 0 sh -c "echo \$\$ >'$work/follower'; exec '$build/freezeline' logs -c '$three' -n 1 -f" >"$1" 2>&1 &
+    follower=$!
+    followed '^b: stage' "$1"
+}
+followed() { # TEXT FILE
+    for i in $(seq 300); do
+        grep -q "$1" "$2" && return
+        sleep 0.2
+    done
+    cat "$2"
+    return 1
+}
 starts_anew() {
-    $world kill 2 && $world boot 2 && none_ready_on_b && fl up -c "$three" --on ssh 2>"$work/up.err" &&
-        grep -q '^b: nothing of it runs there any more' "$work/up.err" && same_answers
+    follow "$work/followed" && $world kill 2 && $world boot 2 && none_ready_on_b &&
+        fl up -c "$three" --on ssh 2>"$work/up.err" &&
+        grep -q '^b: nothing of it runs there any more' "$work/up.err" && same_answers || return 1
+    supervisor=$($world exec 2 sh -c 'cut -d" " -f1 /root/.cache/freezeline/pipelines/*/state/run/supervisor.pid')
+    followed '^b: not followed, it is tried again' "$work/followed" &&
+        followed "^b: supervisor: .* $supervisor supervisor info ready" "$work/followed"
+    ok=$?
+    $world exec 0 kill "$(cat "$work/follower")"
+    wait "$follower"
+    return $ok
 }
 check "a host that was off while the others served" starts_anew
 check "a host out of reach" others_go_on
