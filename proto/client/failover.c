@@ -327,6 +327,20 @@ static bool asks_another(struct failover *f, struct pending *p, int broker, cons
     return false;
 }
 
+/* It was at a broker that was lost, and all that was there comes to the next at once, which has no room for
+ * so much: the hint says when there will be. */
+static bool waits_for_room(struct failover *f, struct pending *p, int broker, const struct answer *a,
+                           uint64_t now)
+{
+    uint64_t then = now + a->retry_after_ms * NS_PER_MS;
+
+    if (a->error != FL_OVERLOADED || !p->again || p->broker != broker || p->sent[broker] >= TIMES ||
+        then >= p->deadline_ns || !move(f, p, now))
+        return false;
+    p->not_before_ns += then - now;
+    return true;
+}
+
 /* The only broker goes down, and says that another process will take its place. */
 static bool waits_for_next(struct failover *f, struct pending *p, int broker, const struct answer *a,
                            uint64_t now)
@@ -347,7 +361,8 @@ bool failover_answer(struct failover *f, int broker, const struct answer *a, uin
     if (!p)
         return false;
     f->tokens = f->tokens + TOKENS < FAILOVER_MOST ? f->tokens + TOKENS : FAILOVER_MOST;
-    if (asks_another(f, p, broker, a, now) || waits_for_next(f, p, broker, a, now))
+    if (asks_another(f, p, broker, a, now) || waits_for_room(f, p, broker, a, now) ||
+        waits_for_next(f, p, broker, a, now))
         return false;
     if (a->error == FL_UNAVAILABLE && p->broker != broker)
         return false; /* it is asked elsewhere */

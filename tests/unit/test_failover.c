@@ -219,6 +219,33 @@ static void who_cannot_serve_is_not_the_last_word(void **state)
     assert_true(answer(home, 2, FL_UNAVAILABLE)); /* there is no other */
 }
 
+/* All that a lost broker had comes to the next at once. What was never admitted is refused, as ever. */
+static void what_was_lost_waits_once_until_there_is_room(void **state)
+{
+    struct answer full = {.id = 1, .error = FL_OVERLOADED, .retry_after_ms = 300};
+    int home, other;
+    (void)state;
+    submit(1);
+    submit(2);
+    home = w.to, other = !home;
+    w.gone[home] = true;
+    pass(60, -1);
+    assert_int_equal(w.requests[other], 2);
+    submit(3);
+    assert_int_equal(w.to, other);
+    assert_false(failover_answer(w.f, other, &full, w.now));
+    assert_true(answer(other, 3, FL_OVERLOADED)); /* it comes for the first time */
+    pass(290, other);
+    assert_int_equal(w.requests[other], 3);
+    pass(50, other);
+    assert_int_equal(w.requests[other], 4);
+    assert_int_equal(w.last.id, 1);
+    assert_true(failover_answer(w.f, other, &full, w.now)); /* once */
+    full = (struct answer){.id = 2, .error = FL_OVERLOADED, .retry_after_ms = 60000};
+    assert_true(failover_answer(w.f, other, &full, w.now)); /* its deadline comes before */
+    assert_int_equal(failover_unanswered(w.f), 0);
+}
+
 static void each_request_ends(void **state)
 {
     struct answer a;
@@ -262,6 +289,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_broker_that_was_started_again_is_asked_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_may_be_lost_is_sent_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_cannot_serve_is_not_the_last_word, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_lost_waits_once_until_there_is_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_request_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_sent_again_is_bounded, set_up, tear_down),
     };

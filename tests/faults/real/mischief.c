@@ -213,7 +213,6 @@ const struct fault siege_faults[] = {
      .ground = GROUND_APART,
      .hold_s = 5,
      .quick_hold_s = 3,
-     .bound_ms = 1000,
      .begin = mischief_kill_host,
      .end = mischief_boot_host},
     {LINK("one-way", "a link carries one way only", 30, mischief_cut, mischief_mend), .number = 1,
