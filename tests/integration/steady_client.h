@@ -78,7 +78,7 @@ static void *steady_run(void *arg)
         int open = s->sent - s->answered - s->failed;
         if (s->stop && !last_ns)
             last_ns = now;
-        if (s->stop && (!open || now - last_ns > 30 * NS_PER_S))
+        if (s->stop && (!open || now - last_ns > 200 * NS_PER_S))
             break;
         if (!s->stop && open < STEADY_OPEN && now >= next) {
             steady_send(s, c, data, of);

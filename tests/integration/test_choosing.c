@@ -12,7 +12,7 @@ static const char yaml[] = "input: {mean: [128, 128, 128], std: [64, 64, 64]}\n"
                            "exits: none\n"
                            "stages: 2\n"
                            "cache: {kind: none}\n"
-                           "broker: {heartbeat_ms: 50, deadline_ms: 30000, max_requests: 1000}\n"
+                           "broker: {heartbeat_ms: 50, deadline_ms: 150000, max_requests: 1000}\n"
                            "variants:\n"
                            "  - name: float32\n"
                            "  - name: int8\n"
@@ -30,7 +30,7 @@ static const char small_memory[] = "input: {mean: [128, 128, 128], std: [64, 64,
                                    "exits: none\n"
                                    "stages: 2\n"
                                    "cache: {kind: none}\n"
-                                   "broker: {heartbeat_ms: 50, deadline_ms: 30000, max_requests: 1000}\n"
+                                   "broker: {heartbeat_ms: 50, deadline_ms: 150000, max_requests: 1000}\n"
                                    "variants:\n"
                                    "  - {name: float32}\n"
                                    "  - {name: int8, set: [precision=int8, stages=1]}\n"
@@ -88,7 +88,7 @@ static void take(struct client *c, struct counts *n)
     struct answer a;
     struct error e = {FL_OK, ""};
 
-    if (client_receive(c, 60000, &a, NULL, 0, NULL, &e))
+    if (client_receive(c, 200000, &a, NULL, 0, NULL, &e))
         fail_msg("%s", e.text);
     if (a.error && !n->failed++)
         memcpy(n->why, a.text, sizeof n->why);

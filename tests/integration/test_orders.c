@@ -12,14 +12,14 @@ static const char two_stages[] = "exits: none\n"
                                  "  - last: block1.out\n"
                                  "  - {replicas: 2}\n"
                                  "cache: {kind: none}\n"
-                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000}\n";
 
 static const char with_redis[] = "exits: [{name: x, after: block1.out}]\n"
                                  "stages:\n"
                                  "  - last: block1.out\n"
                                  "  - {replicas: 2}\n"
                                  "redis: {managed: true}\n"
-                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000}\n";
 
 static struct harness *world_up(const char *yaml)
 {

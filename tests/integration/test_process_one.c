@@ -12,7 +12,7 @@ static const char yaml[] = "exits: none\n"
                            "  - last: block1.out\n"
                            "  - {}\n"
                            "cache: {kind: none}\n"
-                           "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+                           "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000}\n";
 
 static bool skipped(void)
 {

@@ -19,7 +19,7 @@ static const char cached[] =
     "cache: {kind: kmeans, grids: [1], nodes: 32, train_epochs: 1, threshold: risk,\n"
     "        max_accuracy_loss: 40}\n"
     "updates: {sample: 0, audit: 0}\n"
-    "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+    "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000}\n";
 
 /* Puts a network into the harness's folder; with a doc_string it is another one that answers the same. */
 static void put_model(struct harness *h, const char *from, bool other)
@@ -245,7 +245,7 @@ static const char plain[] = "exits: none\n"
                             "  - last: block1.out\n"
                             "  - {}\n"
                             "cache: {kind: none}\n"
-                            "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+                            "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000}\n";
 
 static struct harness *plain_world(void)
 {
@@ -397,9 +397,9 @@ static void what_cannot_be_taken_changes_nothing(void **state)
     assert_same_answers(h, before);
     assert_int_equal(tool(h, "reload", "--set broker.retries=3"), 2);
     edit(h, "  - {replicas: [{cpus: [4000]}]}", "  - {}");
-    edit(h, "deadline_ms: 20000", "deadline_ms: 10000");
+    edit(h, "deadline_ms: 150000", "deadline_ms: 10000");
     tool_ok(h, "reload", "");
-    assert_said("broker.deadline_ms: 20000 -> 10000: the broker starts again");
+    assert_said("broker.deadline_ms: 150000 -> 10000: the broker starts again");
     assert_same_answers(h, before);
     tool_ok(h, "down", "");
     finish(h);

@@ -12,7 +12,7 @@ static const char two_stages[] = "exits: none\n"
                                  "  - last: block1.out\n"
                                  "  - {}\n"
                                  "cache: {kind: none}\n"
-                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+                                 "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000}\n";
 
 /* Puts a network into the harness's folder; `other`: it finds class 3 in everything. */
 static void put_model(struct harness *h, bool other)
@@ -133,7 +133,7 @@ static void test_its_endpoints_are_its_own(void **state)
         "  - {last: block1.out, replicas: [{endpoint: ipc://sock/first, cache: 1}]}\n"
         "  - {replicas: [{endpoint: ipc://sock/a}, {endpoint: ipc://sock/b}]}\n"
         "cache: {endpoints: [ipc://sock/c0, ipc://sock/c1]}\n"
-        "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000,\n"
+        "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000,\n"
         "         replicas: [{requests: ipc://sock/q, control: ipc://sock/k, results: ipc://sock/r}, {}]}\n");
     char arguments[HARNESS_PATH + 128];
     static struct steady load; /* its thread outlives a test that fails */
@@ -456,7 +456,7 @@ static const char cached[] =
     "  - {}\n"
     "cache: {kind: kmeans, grids: [1], nodes: 32, train_epochs: 1, threshold: risk,\n"
     "        max_accuracy_loss: 40}\n"
-    "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 20000}\n";
+    "broker: {heartbeat_ms: 50, dead_after_ms: 1000, deadline_ms: 150000}\n";
 
 static void build(struct harness *h, const char *train)
 {
