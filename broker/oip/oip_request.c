@@ -150,19 +150,33 @@ static int read_id(struct oip_request *out, const json_t *root, struct error *e)
     return FL_OK;
 }
 
-/* Numbers and truths as JSON has them, all else as a text; what is always a text stays one. */
-static json_t *wish_value(const char *name, const char *value)
+static bool is_one_of(const char *const *names, const char *name)
 {
-    bool text = !strcmp(name, "id") || !strcmp(name, "stream") || !strcmp(name, "context");
-    json_t *v = text ? NULL : json_loads(value, JSON_DECODE_ANY, NULL);
-    return v ? v : json_string(value);
+    while (*names && strcmp(*names, name))
+        names++;
+    return *names;
 }
 
+/* Numbers and truths are as JSON has them, or no such thing. */
 bool oip_wish_add(json_t **wishes, const char *name, const char *value)
 {
-    json_t *root = *wishes ? *wishes : (*wishes = json_pack("{s:{}}", "parameters"));
-    json_t *to = !strcmp(name, "id") ? root : json_object_get(root, "parameters");
-    return root && !json_object_set_new(to, name, wish_value(name, value));
+    static const char *const texts[] = {"id", "stream", "context", NULL}, *const others[] = {
+                                                                              "timeout",
+                                                                              "priority",
+                                                                              "max_accuracy_loss",
+                                                                              "exits",
+                                                                              "binary_data_output",
+                                                                              "sequence_id",
+                                                                              "shared_memory_region",
+                                                                              NULL};
+    bool text = is_one_of(texts, name);
+    json_t *root, *to, *v;
+    if (!text && !is_one_of(others, name))
+        return true;
+    root = *wishes ? *wishes : (*wishes = json_pack("{s:{}}", "parameters"));
+    to = !strcmp(name, "id") ? root : json_object_get(root, "parameters");
+    v = text ? NULL : json_loads(value, JSON_DECODE_ANY, NULL);
+    return !json_object_set_new(to, name, v ? v : json_string(value));
 }
 
 int oip_request_wishes(struct oip_request *out, const json_t *wishes, struct error *e)

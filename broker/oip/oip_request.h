@@ -45,7 +45,7 @@ int oip_request_read(struct oip_request *out, const char *body, size_t size, int
 int oip_request_picture(struct oip_request *out, const char *body, size_t size, const struct oip_model *model,
                         const struct pipeline *p, struct error *e);
 /* A picture, or binary data alone, have no JSON: what is asked of them comes as texts, one at a time, into
- * *wishes (owned, json_decref; NULL: none yet). False: out of memory. */
+ * *wishes (owned, json_decref; NULL: none yet), those that nobody knows nowhere. False: it is no UTF-8. */
 bool oip_wish_add(json_t **wishes, const char *name, const char *value);
 /* Reads them, once the body is read. Release `out` on an error, too. */
 int oip_request_wishes(struct oip_request *out, const json_t *wishes, struct error *e);

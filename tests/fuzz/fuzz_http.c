@@ -289,7 +289,9 @@ static void put_line(void)
                                         {" //v2/models/m/infer", UNKNOWN},
                                         {" /v2/models/m%00/infer/a/b/c/d/e/f", UNKNOWN},
                                         {" /v2/models/m/infer%00", UNKNOWN},
-                                        {" /v2/a?/models/m/infer", UNKNOWN}};
+                                        {" /v2/a?/models/m/infer", UNKNOWN},
+                                        {" /v2/models/m/infer?exits=false&id=a&stream=b&x=%ff", SOUND},
+                                        {" http://a/v2/models/m/infer", SOUND}};
     static const struct part versions[] = {{" HTTP/1.1\r\n", SOUND},
                                            {" HTTP/1.0\r\n", SOUND},
                                            {" HTTP/1.2\r\n", SOUND},
@@ -478,6 +480,10 @@ static void put_chunks(const struct body *b)
                                         {"ffffffffffffffffff", WRONG | LARGE | CUT_OFF},
                                         {"0x5", WRONG | CUT_OFF}};
     size_t at = 0, step = 1 + (size_t)fuzz_byte(&f.in);
+    if (step > 250) { /* what a proxy may believe instead */
+        put("Content-Length: 5\r\n");
+        f.wrong |= WRONG | CUT_OFF;
+    }
     put("Transfer-Encoding: chunked\r\n\r\n");
     for (; at < b->n; at += step) {
         size_t n = b->n - at < step ? b->n - at : step;
@@ -514,6 +520,10 @@ static void put_whole(const struct body *b)
         f.any |= b->n != b->json; /* of numbers it may be the rest */
     } else {
         put_number("%llu", b->n);
+        if (how > 240) {
+            put_number("\r\nContent-Length: %llu", b->n + 1);
+            f.wrong |= WRONG | CUT_OFF;
+        }
     }
     put("\r\n\r\n");
     put_bytes(b->at, b->n);
