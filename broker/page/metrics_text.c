@@ -173,7 +173,8 @@ static void put_triton(struct json_text *out, const char *model, const struct st
         uint64_t n;
     } counts[] = {{"nv_inference_request_success", "Requests that were answered.", s->answered},
                   {"nv_inference_request_failure", "Requests that got an error.", s->failed},
-                  {"nv_inference_count", "Answers.", s->answered}};
+                  {"nv_inference_count", "Answers that were computed.", s->answered - s->known},
+                  {"nv_cache_num_hits_per_model", "Answers that were known.", s->known}};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         family(out, counts[i].name, "counter", counts[i].help);
         json_text_format(out, "%s{model=\"%s\",version=\"1\"} %llu\n", counts[i].name, model,

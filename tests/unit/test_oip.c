@@ -719,6 +719,8 @@ static void test_metrics(void **state)
     early = sample(&t, "{model=\"m\",exit=\"exit1\"} ") + sample(&t, "{model=\"m\",exit=\"exit2\"} ") +
             sample(&t, "{model=\"m\",exit=\"known\"} ");
     assert_float_equal(sample(&t, "{model=\"m\",exit=\"none\"} ") + early, all, 0);
+    assert_float_equal(sample(&t, "nv_inference_count{model=\"m\",version=\"1\"} "), all - 1, 0);
+    assert_float_equal(sample(&t, "nv_cache_num_hits_per_model{model=\"m\",version=\"1\"} "), 1, 0);
     assert_float_equal(
         sample(&t, "_jobs_total{model=\"m\",role=\"stage\",stage=\"0\",replica=\"0\",host=\"a\\\"b\"} "), 9,
         0);
