@@ -217,9 +217,11 @@ static void put_parameters(struct json_text *out, const struct oip_answer *a)
     }
     if (rows && a->row[0].variant[0])
         put_variants(out, a, rows);
-    if (a->view && a->view->promise.made)
+    if (a->view)
         json_text_format(out, ",\"promise\":\"%s\"",
-                         view_promise(a->view, rows ? a->row[0].loss_promised : 0, promise, sizeof promise));
+                         a->view->promise.made ? view_promise(a->view, rows ? a->row[0].loss_promised : 0,
+                                                              promise, sizeof promise)
+                                               : "nothing");
     for (int i = 0; i < rows; i++) {
         one_hot = one_hot || a->row[i].one_hot;
         known = known || a->row[i].known;

@@ -423,6 +423,7 @@ def statuses(s):
 @ours
 def parameters_say_how(s):
     p = s.infer(s.request(s.numbers()))['parameters']
+    assert p['layers'] > 0 and p['stage0_compute_us'] >= 0 and p['stage0_queue_us'] >= 0 and p['promise'], p
     assert p['exit'] >= -1 and 0 <= p['confidence'] <= 1 and p['epoch'] >= 0 and p['time_us'] > 0 and p['label'] >= 0
     p = s.infer(s.request(s.numbers(2), 2))['parameters']
     assert len(p['exit'].split(',')) == 2 and len(p['confidence'].split(',')) == 2

@@ -70,7 +70,7 @@ class Answer:
     scores: np.ndarray  # float32, one per class
     one_hot: bool  # the cache keeps labels alone: `scores` is 1 at the label
     known: bool  # the answer of an earlier request with the same input
-    promise: Optional[str]
+    promise: Optional[str]  # what is promised to this request; "nothing" where nothing is
     variant: str = ""  # the variant of the model that answered, where there are several
     stages: Tuple[Stage, ...] = field(default=())
 
