@@ -106,18 +106,33 @@ static int add_caches(struct adding *a)
     return rc;
 }
 
+/* Machines of a host file, nodes of a job: the pipeline file does not name them. As many as fit. */
+static void name_hosts(const struct pipeline *p, char *buf, size_t size)
+{
+    size_t n = 0;
+
+    *buf = '\0';
+    for (int i = 0; i < p->n_hosts && n < size - 80; i++)
+        n += (size_t)snprintf(buf + n, size - n, "%s{name: %.64s}", i ? ", " : "", p->host[i].name);
+}
+
 static int add_key(struct adding *a, int host, const char *name)
 {
-    char from[KEY_PATH_BYTES], to[KEY_PATH_BYTES];
+    char from[KEY_PATH_BYTES], to[KEY_PATH_BYTES], hosts[200];
     int rc = key_path(from, a->p->keys, name, a->e);
 
     if (!rc && a->keys_alone && access(from, F_OK))
         return FL_OK; /* it was revoked */
 
     snprintf(to, sizeof to, "keys/%.64s", name);
-    if (!rc && access(from, F_OK))
-        rc = error_set(a->e, FL_NOT_FOUND,
-                       "security: curve, but there is no %s: `freezeline keys make -c %s`", from, a->p->path);
+    if (!rc && access(from, F_OK)) {
+        name_hosts(a->p, hosts, sizeof hosts);
+        rc = error_set(
+            a->e, FL_NOT_FOUND,
+            "security: curve, but there is no %s: `freezeline keys make -c %s`; where that file does not "
+            "name the hosts with --set 'hosts=[%s]'",
+            from, a->p->path, hosts);
+    }
     return rc ? rc : shipment_add(a->s, host, from, to, a->e);
 }
 

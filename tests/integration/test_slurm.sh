@@ -137,6 +137,16 @@ wrong() { # WHAT IS SAID ARGUMENT ...
     shift
     ! fl up --on slurm "$@" >wrong 2>&1 && grep -e "$said" wrong
 }
+# Nodes of a job have keys of their own, too, though no file names them.
+with_keys() {
+    nodes='hosts=[{name: h1}, {name: h2}, {name: h3}]'
+    cp p.yaml plain && sed 's/^security: none/security: curve/; s/^state: .*/&\nkeys: keys/' plain >p.yaml
+    fl keys make && ! fl up --on slurm 2>wrong && cat wrong && grep -F "keys make -c" wrong | grep -F "$nodes" &&
+        comes 30 nothing_left && fl keys make --set "$nodes" && fl up --on slurm && same && fl down && nothing_left
+    ok=$?
+    cat plain >p.yaml
+    return $ok
+}
 fails_and_says_why() {
     echo 'hosts: [{name: a}, {name: b}, {name: c}, {name: d}]' >>p.yaml
     wrong "ended (.*) before the pipeline was ready" --set launch.slurm.nodes=2 &&
@@ -159,6 +169,7 @@ check "the script of export runs as it is" exported
 check "a requeued job serves again" requeued
 check "after a node's death the job serves again" node_dies
 check "scancel ends everything" cancelled
+check "keys" with_keys
 check "a partition that is not there" wrong "partition" --set launch.slurm.partition=nowhere
 check "a job that fails says why" fails_and_says_why
 finish
