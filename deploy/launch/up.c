@@ -103,7 +103,8 @@ static int check_here(struct up *u, struct error *e)
 {
     int rc = here_settle(u->pipeline, u->where.host, e);
 
-    if (rc || (rc = roles_are_here(u->pipeline, e)) || (rc = host_side_check_cpus(u->pipeline, e)))
+    if (rc || (rc = roles_are_here(u->pipeline, e)) || (rc = roles_check_redis(u->pipeline, e)) ||
+        (rc = host_side_check_cpus(u->pipeline, e)))
         return rc;
     if (fleet_there(u->pipeline))
         return error_set(e, FL_UNAVAILABLE,

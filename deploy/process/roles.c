@@ -207,6 +207,17 @@ static int redis_port(struct role_command *c, int *n, const struct pipeline *p, 
     return rc;
 }
 
+int roles_check_redis(const struct pipeline *p, struct error *e)
+{
+    if (!p->redis.managed || (p->n_hosts && pipeline_host(p, p->redis.host) != p->here) ||
+        (p->redis.endpoint && !strncmp(p->redis.endpoint, "unix:", 5)))
+        return FL_OK;
+    return error_set(
+        e, FL_CONFIG,
+        "redis.managed: the Redis that `up` starts has a unix socket, not %s: leave redis.endpoint out",
+        p->redis.endpoint ? p->redis.endpoint : "nothing");
+}
+
 static int redis_command(struct role_command *c, const struct pipeline *p, struct error *e)
 {
     static char *const fixed[] = {
@@ -214,11 +225,8 @@ static int redis_command(struct role_command *c, const struct pipeline *p, struc
         "--appendfsync", "always", "--unixsocketperm", "700", "--always-show-logo", "no"};
     int n = 0, rc;
 
-    if (!p->redis.endpoint || strncmp(p->redis.endpoint, "unix:", 5))
-        return error_set(
-            e, FL_CONFIG,
-            "redis.managed: the Redis that `up` starts has a unix socket, not %s: leave redis.endpoint out",
-            p->redis.endpoint ? p->redis.endpoint : "nothing");
+    if ((rc = roles_check_redis(p, e)))
+        return rc;
     snprintf(c->text[0], sizeof c->text[0], "%s",
              p->redis.endpoint + 5); /* the socket's folder, for this user alone */
     if (strrchr(c->text[0], '/') > c->text[0])

@@ -27,6 +27,9 @@ int roles_list_here(const struct pipeline *p, struct role role[ROLES_MAX], int *
 /* FL_CONFIG when a process is to run on a host that the file only names, without `hosts`. */
 int roles_are_here(const struct pipeline *p, struct error *e);
 
+/* FL_CONFIG: a Redis that is to be started here is told to be where it would not listen. */
+int roles_check_redis(const struct pipeline *p, struct error *e);
+
 /* The command line of one; strings that have to be made lie in `text`. */
 struct role_command {
     char *argv[ROLES_MAX_ARGV];

@@ -308,6 +308,11 @@ int address_free(const char *endpoint, const char *bind_host, bool for_others, s
             "%s: somebody listens there already (another pipeline? see `ss -ltnp`): choose another "
             "`port`",
             endpoint);
+    if (why == EADDRNOTAVAIL)
+        return error_set(
+            e, FL_CONFIG,
+            "%s: this machine has no such address: do the host's `address` and `ssh` lead to the same one?",
+            endpoint);
     return why ? error_set(e, FL_CONFIG, "%s: %s", endpoint, strerror(why)) : FL_OK;
 }
 

@@ -620,6 +620,9 @@ static void test_a_failed_start_says_why(void **state)
     assert_int_equal(shell(line), 1);
     assert_said("redis failed to start: freezeline supervise: cannot start redis-server");
     assert_false(file_exists(h, "run/supervisor.pid"));
+    assert_int_equal(tool(h, "up", "--set redis.managed=true --set redis.endpoint=127.0.0.1:7777"), 2);
+    assert_said("has a unix socket, not 127.0.0.1:7777");
+    assert_null(strstr(output, "failed to start")); /* nothing was */
     finish(h);
 }
 

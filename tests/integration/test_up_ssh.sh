@@ -391,6 +391,8 @@ ipv6_and_long_paths() {
         answers "$work/six.yaml" | diff "$work/one.answers" - && fl down -c "$work/six.yaml" && nothing_left
 }
 check "a name with several addresses" several_addresses
+check "an address of another machine" says 'host b: .*this machine has no such address' \
+    fl up -c "$three" --on ssh --set hosts.1.ssh=h1
 check "IPv6, and a state directory with a long path" ipv6_and_long_paths
 
 # --- a host file ---
