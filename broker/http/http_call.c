@@ -140,15 +140,20 @@ bool http_call_body(struct http_call *c, const char *bytes, size_t n)
 
 /* ---- compressed bodies ---- */
 
-static int unpack(struct http_call *c, z_stream *z, char **out, size_t *room)
+/* *size bytes come of it. What gzip packs may be several pieces, one after the other (RFC 1952). */
+static int unpack(struct http_call *c, z_stream *z, char **out, size_t *room, size_t *size)
 {
     int rc = Z_OK;
+    *size = 0;
     while (rc == Z_OK) {
-        if (z->total_out == *room && make_room(c, out, room, *room + 1))
+        if (*size == *room && make_room(c, out, room, *room + 1))
             return c->error.code;
-        z->next_out = (unsigned char *)*out + z->total_out;
-        z->avail_out = (uInt)(*room - z->total_out);
+        z->next_out = (unsigned char *)*out + *size;
+        z->avail_out = (uInt)(*room - *size);
         rc = inflate(z, Z_NO_FLUSH);
+        *size = *room - z->avail_out;
+        if (rc == Z_STREAM_END && z->avail_in)
+            rc = inflateReset(z);
     }
     if (rc != Z_STREAM_END || z->avail_in)
         return error_set(&c->error, FL_PROTOCOL, "the body is not what its Content-Encoding says");
@@ -163,8 +168,7 @@ static int unpack_body(struct http_call *c)
     int rc;
     if (inflateInit2(&z, ANY_FORMAT) != Z_OK)
         return error_set(&c->error, FL_NOMEM, "out of memory for the body");
-    rc = unpack(c, &z, &out, &room);
-    size = z.total_out;
+    rc = unpack(c, &z, &out, &room, &size);
     inflateEnd(&z);
     drop_body(c);
     c->body = out;

@@ -476,6 +476,11 @@ def compressed(s):
     for coding, pack in ('gzip', gzip.compress), ('deflate', zlib.compress):
         answer = s.json('POST', s.base + '/infer', pack(body), dict(headers, **{'Content-Encoding': coding}))
         near(answer['outputs'][0]['data'], s.scores())
+    headers['Content-Encoding'] = 'gzip'
+    pieces = b''.join(gzip.compress(body[i:i + 5000]) for i in range(0, len(body), 5000))
+    near(s.json('POST', s.base + '/infer', pieces + gzip.compress(b''), headers)['outputs'][0]['data'], s.scores())
+    for wrong in pieces[:-1], pieces + b'x', pieces + pieces[:40]:
+        s.refused(wrong, [400], headers)
 
 
 @ours
