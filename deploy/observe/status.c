@@ -13,6 +13,7 @@
 #include "epoch_report.h"
 #include "history_report.h"
 #include "host_report.h"
+#include "deploy/launch/fleet.h"
 #include "deploy/supervise/changes.h"
 #include "deploy/process/claim.h"
 #include "learning.h"
@@ -386,6 +387,12 @@ static void ask(struct status *s)
     s->ready = s->answered && s->reply->ready && warmed_up(s);
 }
 
+/* From here, or the text says already that it was not. */
+static bool was_started(const struct status *s)
+{
+    return s->held != CLAIM_NOBODY || fleet_there(s->pipeline) || strstr(s->silence.text, "freezeline up");
+}
+
 static int status(struct status *s, struct error *e)
 {
     struct status_row row[ROLES_MAX];
@@ -413,8 +420,10 @@ static int status(struct status *s, struct error *e)
         (rc = s->json ? print_json(s, row, n, e) : print_table(s, row, n, e)))
         return rc;
     fflush(stdout);
-    return s->answered ? FL_OK
-                       : error_set(e, FL_UNAVAILABLE, "the broker does not answer: %.400s", s->silence.text);
+    return s->answered
+               ? FL_OK
+               : error_set(e, FL_UNAVAILABLE, "the broker does not answer: %.350s%s", s->silence.text,
+                           was_started(s) ? "" : "; nothing of it was started from here (`freezeline up`)");
 }
 
 int command_status(int argc, char **argv, struct error *e)

@@ -275,6 +275,7 @@ check "a host out of reach" others_go_on
 check "after a reboot" comes_back
 check "down" down_three
 check "nothing was up" fl down -c "$three"
+check "status of nothing" says 'nobody listens there; nothing of it was started from here' fl status -c "$three"
 
 # --- what fails at the start is named, and all is ended again ---
 
