@@ -39,8 +39,13 @@ until_true() { # SECONDS WHAT COMMAND ...
         sleep 0.02
     done
 }
-child() { # PID: of the process that it started
-    pgrep -P "$1"
+child_of() { # PID WHAT: the process that it started, as soon as it has
+    tries=3000
+    until pgrep -P "$1"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || fail "$2 does not come; see the logs in $world"
+        sleep 0.02
+    done
 }
 
 # What host K does first, as process 1 of its pid namespace: its own folders, then sshd, then reaping.
@@ -78,15 +83,13 @@ host() { # K
 
 # From outside: a chain of nsenter, unshare and the host's first process, whose pid is kept.
 boot() { # K
-    k=$1
+    k=$1 first=$(cat "$world/pid") # not within the command: `cat` would be its child, too, for a moment
     rm -f "$world/h$k/sshd.pid"
-    setsid nsenter -t "$(cat "$world/pid")" --pid --net --mount -- unshare --net --mount --uts --ipc --pid --fork \
+    setsid nsenter -t "$first" --pid --net --mount -- unshare --net --mount --uts --ipc --pid --fork \
         --kill-child --mount-proc "$self" _host "$k" </dev/null >>"$world/h$k/log" 2>&1 &
     chain=$!
-    until_true 60 "host $k" child $chain
-    inner=$(child $chain)
-    until_true 60 "host $k" child "$inner"
-    child "$inner" >"$world/h$k/pid"
+    inner=$(child_of $chain "host $k")
+    child_of "$inner" "host $k" >"$world/h$k/pid"
     # The same hardware address after each boot: the others remember it.
     enter bridge ip link add "v$k" type veth peer name eth0 netns "$(cat "$world/h$k/pid")" \
         address "$(printf '02:00:0a:4d:00:%02x' "$k")"
@@ -141,8 +144,7 @@ up() { # N [--owner PID]
         sh -c 'ip link add br0 type bridge && ip link set br0 up && while :; do sleep 1000000 & wait $!; done' \
         </dev/null >"$world/log" 2>&1 &
     echo $! >"$world/chain"
-    until_true 60 "the world" child $!
-    child $! >"$world/pid"
+    child_of $! "the world" >"$world/pid"
     until_true 60 "the bridge" enter bridge ip link show br0
     [ -z "$owner" ] || setsid sh -c "tail -s 0.2 --pid=$owner -f /dev/null; exec '$self' down" </dev/null >/dev/null 2>&1 &
     for k in $(seq 0 "$n"); do boot "$k"; done
