@@ -32,7 +32,7 @@ why() {
 # May this failure be the machine's? Then the program runs again, alone.
 may_be_slow() { # PROGRAM LOG
     case $1 in */integration/* | */faults/*) ;; *) return 1 ;; esac
-    ! grep -qiE 'sanitizer|runtime error: ' "$2"
+    ! grep -qiE 'sanitizer|runtime error: |stack smashing|double free' "$2"
 }
 
 # --one|--alone FOLDER LABEL PROGRAM: what is printed goes out in one piece.

@@ -60,11 +60,15 @@ static struct deed lost(const struct sight *s)
     return d;
 }
 
-/* Asked once; killed when it does not end. */
+/* Asked once; killed when it does not end. Then it is waited for: it has ended once it is reaped. */
 static struct deed make_end(struct operation *o, int child, uint64_t now)
 {
-    if (o->asked)
-        return now - o->since_ns > END_NS ? deed(ACT_KILL, child) : deed(ACT_WAIT, child);
+    if (o->asked && now - o->since_ns <= END_NS)
+        return deed(ACT_WAIT, child);
+    if (o->asked) {
+        o->since_ns = now;
+        return deed(ACT_KILL, child);
+    }
     o->asked = true;
     o->since_ns = now;
     return deed(ACT_ASK, child);

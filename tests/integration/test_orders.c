@@ -73,7 +73,7 @@ static void stages_grow_and_shrink_without_a_failed_request(void **state)
 {
     struct harness *h = world_up(two_stages);
     struct worker first = {h, "stage0.1"}, last = {h, "stage1.3"};
-    struct steady load;
+    static struct steady load; /* its thread outlives a test that fails */
     (void)state;
 
     steady_begin(&load, h, 100);
@@ -141,7 +141,7 @@ static void what_is_no_number_is_told(void **state)
 static void a_worker_starts_again_without_a_failed_request(void **state)
 {
     struct harness *h = world_up(two_stages);
-    struct steady load;
+    static struct steady load; /* its thread outlives a test that fails */
     pid_t only, one, other;
     (void)state;
 
@@ -166,7 +166,7 @@ static void all_start_again_without_a_failed_request(void **state)
     static const char *const roles[] = {"broker", "cache0", "stage0.0", "stage1.0", "stage1.1"};
     struct process redis = process_of(h, "redis"), now;
     pid_t before[5];
-    struct steady load;
+    static struct steady load; /* its thread outlives a test that fails */
     (void)state;
 
     for (int i = 0; i < 5; i++)
@@ -307,7 +307,7 @@ static void a_supervisor_that_dies_is_followed_without_a_failed_request(void **s
     struct harness *h = world_up(with_redis);
     struct replaced again = {h, "stage1.1", pid_of(h, "stage1.1")};
     struct process before[5], now;
-    struct steady load;
+    static struct steady load; /* its thread outlives a test that fails */
     (void)state;
 
     for (int i = 0; i < 5; i++)
@@ -401,7 +401,7 @@ static bool has_three(void *arg)
 static void a_changed_file_is_taken_without_a_failed_request(void **state)
 {
     struct harness *h = world_up(two_stages);
-    struct steady load;
+    static struct steady load; /* its thread outlives a test that fails */
     pid_t broker = pid_of(h, "broker"), stage = pid_of(h, "stage0.0");
     (void)state;
 

@@ -77,6 +77,9 @@ static void one_that_does_not_end_is_killed(void **state)
     expect(ACT_WAIT, -1);
     now += 2 * NS_PER_S;
     expect(ACT_KILL, 2);
+    expect(ACT_WAIT, -1); /* once: it is still to be reaped */
+    now += 11 * NS_PER_S;
+    expect(ACT_KILL, 2);
 }
 
 static void others_end_before_they_start_again(void **state)
