@@ -47,7 +47,7 @@ bool learner_watch_raised(const struct learner_watch *w);
 uint64_t learner_watch_since(const struct learner_watch *w);
 /* Whether these thresholds lose any of the audits that the alarm blames. */
 bool learner_watch_loses(const struct learner_watch *w, const bool *placed, const float *threshold);
-/* Share of the audits that the alarm blames which are lost by what serves. */
+/* Share of the audits that the alarm blames which an exit that serves is known to lose. */
 double learner_watch_blamed_loss(const struct learner_watch *w);
 /* Raises thresholds that lose any of those, one exit after the other, until none is lost. */
 void learner_watch_raise(const struct learner_watch *w, const bool *placed, float *threshold);
