@@ -6,7 +6,7 @@
 # shown: first what it says of each failure, then its end. Two run at once for each core ($TEST_JOBS: another number),
 # since most wait more than they compute: put the longest first. One that fails with real processes beside the others
 # runs once more alone, as a slow machine may have let their clocks run out: when it passes then, it counts as passed,
-# and is said to be unsteady. What a sanitizer finds is never run again. Counts add up in $TEST_COUNTS (a file) when
+# and is said to be unsteady. A hang, a crash or what a sanitizer finds is never run again. Counts add up in $TEST_COUNTS (a file) when
 # that is set, so that several calls can be summed by `run.sh --sum`, which says once more what failed.
 set -u
 
@@ -29,8 +29,9 @@ why() {
     }
 }
 
-# May this failure be the machine's? Then the program runs again, alone.
-may_be_slow() { # PROGRAM LOG
+# May this failure be the machine's? Then the program runs again, alone. One that hangs or dies by a signal has a fault.
+may_be_slow() { # PROGRAM LOG STATUS
+    [ "$3" -lt 124 ] || return 1
     case $1 in */integration/* | */faults/*) ;; *) return 1 ;; esac
     ! grep -qiE 'sanitizer|runtime error: |stack smashing|double free' "$2"
 }
@@ -51,7 +52,7 @@ if [ "${1:-}" = --one ] || [ "${1:-}" = --alone ]; then
         [ $rc -eq 0 ] && [ "$f" -eq 0 ] && why=" (no test ran)"
         [ "$f" -gt 0 ] || f=1
         says=FAIL
-        if [ "$1" = --one ] && may_be_slow "$t" "$log"; then
+        if [ "$1" = --one ] && may_be_slow "$t" "$log" "$rc"; then
             says=again
             echo "$t" >>"$2/again"
         fi
