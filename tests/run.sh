@@ -6,8 +6,9 @@
 # shown: first what it says of each failure, then its end. Two run at once for each core ($TEST_JOBS: another number),
 # since most wait more than they compute: put the longest first. One that fails with real processes beside the others
 # runs once more alone, as a slow machine may have let their clocks run out: when it passes then, it counts as passed,
-# and is said to be unsteady. A hang, a crash or what a sanitizer finds is never run again. Counts add up in $TEST_COUNTS (a file) when
-# that is set, so that several calls can be summed by `run.sh --sum`, which says once more what failed.
+# and is said to be unsteady. A hang, a crash or what a sanitizer finds is never run again. Counts add up in
+# $TEST_COUNTS (a file) when that is set, so that several calls can be summed by `run.sh --sum`, which says once more
+# what failed.
 set -u
 
 if [ "${1:-}" = --sum ]; then
