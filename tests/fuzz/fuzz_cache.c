@@ -81,7 +81,7 @@ static struct cache *small_cache(void)
 
 static void new_snapshot(void)
 {
-    struct manifest m = {.n_exits = (int)fuzz_below(&w.in, EXITS + 1)};
+    struct manifest m = {.n_exits = (int)fuzz_below(&w.in, EXITS + 1), .classes = CLASSES};
     uint8_t which = fuzz_byte(&w.in);
     struct snapshot *s;
     m.promised = which & 0x80;
@@ -154,8 +154,13 @@ static int look(void *arg, const struct snapshot *s, const struct lookup *in, co
 static void on_update(void *arg, struct update *u)
 {
     (void)arg;
-    FUZZ_CHECK(u->request == w.of && u->label == w.told && u->label >= 0 && u->n > 0 && u->n <= EXITS);
-    FUZZ_CHECK(++w.learned == 1 && w.kept >= (unsigned)u->n);
+    FUZZ_CHECK(u->n >= 0 && u->n <= EXITS && w.kept >= (unsigned)u->n);
+    if (u->flags & UPDATE_LOST)
+        FUZZ_CHECK(u->n == 0 && u->request == w.of && u->label == -1 && u->truth == -1 && w.told == -1);
+    else if (u->n == 0)
+        FUZZ_CHECK(u->label == -1 && u->truth >= 0 && u->truth < CLASSES);
+    else
+        FUZZ_CHECK(u->request == w.of && u->label == w.told && u->label >= 0 && ++w.learned == 1);
     w.kept -= (unsigned)u->n;
     for (int i = 0; i < u->n; i++)
         FUZZ_CHECK(half_all_finite(u->exit[i].half, u->exit[i].dim));
@@ -316,7 +321,7 @@ static void speak(void)
 static bool fill(struct message *m)
 {
     memset(m, 0, FUZZ_CLEARED_BYTES);
-    switch (fuzz_below(&w.in, 8)) {
+    switch (fuzz_below(&w.in, 9)) {
     case 0:
     case 1:
     case 2:
@@ -344,6 +349,14 @@ static bool fill(struct message *m)
         m->type = MESSAGE_HELLO;
         m->hello = (struct hello){.role = ROLE_BROKER, .incarnation = fuzz_number(&w.in), .ready = true};
         m->hello.boot_id[0] = fuzz_byte(&w.in) & 1 ? 'B' : 'X';
+        break;
+    case 7:
+        m->type = MESSAGE_FEEDBACK;
+        m->feedback.n = 1 + (int)fuzz_below(&w.in, 3);
+        for (int i = 0; i < m->feedback.n; i++) {
+            m->feedback.item[i].request = fuzz_number(&w.in);
+            m->feedback.item[i].label = (int32_t)fuzz_below(&w.in, CLASSES + 2) - 1;
+        }
         break;
     default:
         return fuzz_raw(&w.in, m);
