@@ -68,10 +68,10 @@ void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, uint64
     e->audit = false;
 }
 
-void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t now)
+uint64_t dispatch_shadow_deadline(const struct dispatch *d, uint64_t now)
 {
     uint64_t ns = (uint64_t)d->pipeline->broker.deadline_ms * NS_PER_MS * SHADOW_DEADLINES;
-    e->deadline_ns = now + (ns > SHADOW_LEAST_NS ? ns : SHADOW_LEAST_NS);
+    return now + (ns > SHADOW_LEAST_NS ? ns : SHADOW_LEAST_NS);
 }
 
 void dispatch_shadow_failed(struct dispatch *d, struct request_entry *e, bool counts)

@@ -194,8 +194,8 @@ void dispatch_draw(struct dispatch *d, struct request_entry *e, uint32_t asked);
 void dispatch_audit_begins(struct dispatch *d, struct request_entry *e);
 /* e was answered, and its outcome told: an audit that is not over by that, but for a hit, gets a shadow. */
 void dispatch_audit_answered(struct dispatch *d, struct request_entry *e, uint64_t now);
-/* A shadow is about to be sent: from now on it can be late. */
-void dispatch_shadow_sent(struct dispatch *d, struct request_entry *e, uint64_t now);
+/* Of a shadow that is sent now; while it waits it cannot be late. */
+uint64_t dispatch_shadow_deadline(const struct dispatch *d, uint64_t now);
 /* One that was sent comes to nothing: another attempt, as often as of a request (the failures that count). */
 void dispatch_shadow_failed(struct dispatch *d, struct request_entry *e, bool counts);
 /* The end of a shadow; label -1: it is lost. */

@@ -50,7 +50,7 @@ static void fill_job(struct dispatch *d, const struct request_entry *e, const ui
     j->flags = e->flags;
     if (!e->original && in_queue(d, route[0]) >= queue_of(d, route[0]) / 2)
         j->flags |= JOB_TELL;
-    j->deadline_ns = e->deadline_ns;
+    j->deadline_ns = e->original ? dispatch_shadow_deadline(d, now) : e->deadline_ns;
     j->sent_ns = now;
     j->plan = digest_short(registry_worker(d->registry, 0, route[0])->hello.plan);
     j->n_route = registry_stages(d->registry);
@@ -82,6 +82,7 @@ static void note_sent(struct dispatch *d, struct request_entry *e, const uint8_t
         e->used[s] |= (uint16_t)(1u << route[s]);
     }
     if (e->original) { /* it is in nobody's way there */
+        e->deadline_ns = d->out.job.deadline_ns;
         requests_unlist(d->requests, e);
         requests_wake_at(d->requests, e, e->deadline_ns);
         d->shadowed |= (uint16_t)(1u << route[0]);
@@ -236,7 +237,6 @@ uint64_t dispatch_send_shadows(struct dispatch *d, uint64_t now)
             return e->received_ns + SHADOW_WAITS_NS;
         if (requests_listed(d->requests, REQUESTS_WAITING) || !has_room(d) || !trust_ready(d->registry))
             break;
-        dispatch_shadow_sent(d, e, now);
         rc = send_attempt(d, e, &full, &missing, now);
         full |= d->shadowed;
     }

@@ -128,7 +128,8 @@ static int on_verdict(void *arg, const struct peer *to, const struct message *m)
         FUZZ_CHECK(x->request == in->item[i].request && x->attempt == in->item[i].attempt);
         FUZZ_CHECK(x->label >= -1 && x->label < CLASSES && isfinite(x->confidence));
         FUZZ_CHECK(!x->hit || !(in->item[i].flags & (JOB_AUDIT | JOB_NO_CACHE)));
-        FUZZ_CHECK(!x->hit || cache_brain_broker_ns(w.brain, x->request, w.now) < in->item[i].deadline_ns);
+        FUZZ_CHECK(!x->hit ||
+                   cache_brain_broker_ns(w.brain, in->item[0].request, w.now) < in->item[i].deadline_ns);
         w.hits -= x->hit;
     }
     FUZZ_CHECK(w.hits == 0);
