@@ -379,7 +379,8 @@ static void event(void)
 static void end(void)
 {
     uint64_t asked = f.asked;
-    for (int i = 0, idle = 0; i < 400 && idle < 5; i++) { /* shadows begin after 250 ms without others */
+    /* Shadows begin after 250 ms without others; one that is too late goes without being computed. */
+    for (int i = 0, idle = 0; i < 400 + STAGE_MAX_SHADOWS && idle < 5 + STAGE_MAX_SHADOWS; i++) {
         idle = step() ? 0 : idle + 1;
         f.now += (idle ? 60 : 1) * NS_PER_MS;
     }
