@@ -380,7 +380,7 @@ static void end(void)
 {
     uint64_t asked = f.asked;
     /* Shadows begin after 250 ms without others; one that is too late goes without being computed. */
-    for (int i = 0, idle = 0; i < 400 + STAGE_MAX_SHADOWS && idle < 5 + STAGE_MAX_SHADOWS; i++) {
+    for (int i = 0, idle = 0; i < 400 + PIPELINE_MAX_REPLICAS && idle < 5 + PIPELINE_MAX_REPLICAS; i++) {
         idle = step() ? 0 : idle + 1;
         f.now += (idle ? 60 : 1) * NS_PER_MS;
     }
