@@ -33,7 +33,7 @@ struct world {
     bool answered[REQUESTS];
     int n_admitted;
     uint64_t asked, refused; /* requests that came; answers to some that were not admitted */
-    uint64_t audits;         /* outcomes of such; two cache services may hear each */
+    uint64_t audits, lost;   /* outcomes of such; two cache services may hear each */
     struct job job[JOBS];    /* the latest ones */
     unsigned n_jobs;
     uint64_t relayed[JOBS]; /* the latest that were handed on */
@@ -103,7 +103,8 @@ static int on_control(void *arg, const struct peer *to, const struct message *m)
     (void)arg, (void)to;
     fuzz_check_sent(m);
     FUZZ_CHECK(m->type != MESSAGE_OUTCOME || !m->outcome.original || m->outcome.hit_exit == -1);
-    w.audits += m->type == MESSAGE_OUTCOME && m->outcome.audit;
+    w.audits += m->type == MESSAGE_OUTCOME && m->outcome.audit && m->outcome.label >= 0;
+    w.lost += m->type == MESSAGE_OUTCOME && m->outcome.audit && m->outcome.label < 0;
     return w.deaf & 4 ? FL_UNAVAILABLE : FL_OK;
 }
 
@@ -235,8 +236,9 @@ static void check(void)
     FUZZ_CHECK(audits == open_audits && requests_shadows(w.d->requests) <= audits);
     FUZZ_CHECK(audit_line_length(&w.d->line) <= w.d->most_audits);
     FUZZ_CHECK(sent == __builtin_popcount(w.d->shadowed));
-    FUZZ_CHECK(c->audits_done + (uint64_t)audit_line_length(&w.d->line) <= c->audits_drawn &&
-               w.audits <= 2 * c->audits_done);
+    over = c->audits_drawn - (uint64_t)audit_line_length(&w.d->line);
+    FUZZ_CHECK(over <= c->audits_drawn && c->audits_done <= over && w.audits <= 2 * c->audits_done &&
+               w.lost <= 2 * (over - c->audits_done));
     FUZZ_CHECK(followers == requests_listed(w.d->requests, REQUESTS_FOLLOWING));
     for (int i = 0; i < w.n_admitted; i++)
         open += !w.answered[i];
