@@ -39,10 +39,7 @@ static void set_shape(struct planning *g, const struct pipeline *p)
     shape->n_stages = g->n_stages;
     for (int k = 0; k < g->n_stages; k++) {
         const struct stage_config *like = &p->stage[k < p->n_stages ? k : p->n_stages - 1];
-        shape->max_batch[k] = like->max_batch;
-        shape->fixed_batch[k] = like->fixed_batch;
-        shape->threads[k] = like->threads;
-        shape->replicas[k] = k < p->n_stages ? like->n_replicas : 1;
+        shape->stage[k] = setup_stage(like, k < p->n_stages ? like->n_replicas : 1);
     }
     for (int i = 0; i < m->n_exits; i++) {
         int cut = measured_find_cut(m, m->exit[i].after);

@@ -84,7 +84,7 @@ static int set_replicas(struct simulate *a, struct error *e)
             s >= a->shape.n_stages || (!*end && s + 1 != a->shape.n_stages))
             return error_set(e, FL_USAGE, "--replicas takes %d numbers from 1 to %d, such as 2,1: \"%s\"",
                              a->shape.n_stages, PIPELINE_MAX_REPLICAS, a->replicas);
-        a->shape.replicas[s] = (int)n;
+        a->shape.stage[s].n_replicas = (int)n;
     }
     return FL_OK;
 }
@@ -110,7 +110,7 @@ static int load(struct simulate *a, struct error *e)
         return error_set(e, FL_CONFIG, "%s: replicas names %d stages, the pipeline has %d", a->cluster,
                          a->c->n_replicas, a->shape.n_stages);
     for (int s = 0; s < a->c->n_replicas; s++)
-        a->shape.replicas[s] = a->c->replicas[s];
+        a->shape.stage[s].n_replicas = a->c->replicas[s];
     return set_replicas(a, e);
 }
 
@@ -122,19 +122,10 @@ static int run(struct simulate *a, struct error *e)
                                .seed = (uint64_t)a->seed};
     struct search s = {
         .pipeline = a->pipeline, .measured = a->m, .cluster = a->c, .shape = a->shape, .load = load};
-    struct simulate_report r = {.search = &s, .json = a->json, .plot = a->plot};
-    int rc;
+    int rc = a->search ? search_cheapest(&s, a->target_ms, e) : FL_OK;
 
-    if (a->search && !(rc = search_cheapest(&s, a->target_ms, e)))
-        r.target_ms = a->target_ms;
-    else if (a->search)
-        return rc;
-    if (a->sweep)
-        rc = search_sweep(&s, e);
-    else
-        rc = search_once(&s, e);
-    if (!rc)
-        rc = simulate_print(&r, e);
+    if (!rc && !(rc = (a->sweep ? search_sweep : search_once)(&s, e)))
+        rc = simulate_print(&s, a->plot, a->json, e);
     search_release(&s);
     return rc;
 }

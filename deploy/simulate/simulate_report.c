@@ -29,13 +29,14 @@ static double ms(const struct simulation_result *r, double share)
     return (double)(share < 1 ? histogram_quantile(&r->latency, share) : r->latency.max_ns) / NS_PER_MS;
 }
 
-static const struct simulation_result *result(const struct simulate_report *r)
+/* At the last load. */
+static const struct simulation_result *last_result(const struct search *s)
 {
-    return r->search->result[r->search->n_results - 1];
+    return s->result[s->n_results - 1];
 }
 
 /* "stage 1.0", "cache 0", "broker"; of all replicas of a stage: "stage 1". */
-static char *process_name(const struct simulation_process *p, bool all, char *buf, size_t size)
+static char *process_name(const struct world_process *p, bool all, char *buf, size_t size)
 {
     if (p->role == ROLE_STAGE)
         snprintf(buf, size, all ? "stage %d" : "stage %d.%d", p->stage, p->replica);
@@ -66,24 +67,24 @@ static double cpu_ms(const struct simulation_result *r)
 {
     double busy = 0;
     for (int i = 0; i < r->n_processes; i++)
-        if (r->process[i].role != ROLE_CLIENT)
+        if (r->process[i].who.role != ROLE_CLIENT)
             busy += r->process[i].busy + r->process[i].io_busy;
     return r->throughput > 0 ? busy / r->throughput * 1e3 : 0;
 }
 
 /* Hosts that some process stands on, and their cores, over all cells. */
-static void count_hosts(const struct simulate_report *r, long long *hosts, long long *cores)
+static void count_hosts(const struct search *s, long long *hosts, long long *cores)
 {
-    const struct cluster *c = r->search->cluster;
+    const struct simulation_result *x = last_result(s);
     *hosts = *cores = 0;
-    for (int h = 0; h < c->n_hosts; h++) {
+    for (int h = 0; h < s->cluster->n_hosts; h++) {
         int i = 0;
-        while (i < result(r)->n_processes && result(r)->process[i].host != h)
+        while (i < x->n_processes && x->process[i].who.host != h)
             i++;
-        if (i == result(r)->n_processes)
+        if (i == x->n_processes)
             continue;
-        *hosts += c->cells;
-        *cores += (long long)c->cells * cluster_kind_of(c, h)->host.cores;
+        *hosts += s->cluster->cells;
+        *cores += (long long)s->cluster->cells * cluster_kind_of(s->cluster, h)->host.cores;
     }
 }
 
@@ -105,6 +106,15 @@ static double mean_batch(const struct simulation_stage_result *s)
 
 /* ---- JSON ---- */
 
+/* A list of n, each of which `item` makes. */
+static json_t *list_json(const struct search *s, int n, json_t *(*item)(const struct search *s, int i))
+{
+    json_t *a = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(a, item(s, i));
+    return a;
+}
+
 static json_t *latency_json(const struct simulation_result *x)
 {
     json_t *o = json_object();
@@ -113,90 +123,62 @@ static json_t *latency_json(const struct simulation_result *x)
     return o;
 }
 
-static json_t *exits_json(const struct search *s, const struct simulation_result *x)
+static json_t *exit_json(const struct search *s, int i)
 {
-    json_t *a = json_array();
-    for (int i = 0; i <= s->shape.n_exits; i++)
-        json_array_append_new(a, json_pack("{s:s, s:I, s:o}", "name", exit_name(s, i), "answered",
-                                           (json_int_t)x->by_exit[i], "share",
-                                           report_rounded(answered_share(x, i), 6)));
-    return a;
+    const struct simulation_result *x = last_result(s);
+    return json_pack("{s:s, s:I, s:o}", "name", exit_name(s, i), "answered", (json_int_t)x->by_exit[i],
+                     "share", report_rounded(answered_share(x, i), 6));
 }
 
-static json_t *unmeasured_json(const struct search *s)
+static json_t *unmeasured_json(const struct search *s, int i)
 {
-    json_t *a = json_array();
-    for (int i = 0; i < s->shape.n_unmeasured; i++)
-        json_array_append_new(a, json_string(s->shape.unmeasured[i]));
-    return a;
+    return json_string(s->shape.unmeasured[i]);
 }
 
-static json_t *stages_json(const struct search *s, const struct simulation_result *x)
+static json_t *stage_json(const struct search *s, int i)
 {
-    json_t *a = json_array();
-    for (int i = 0; i < s->shape.n_stages; i++) {
-        const struct simulation_stage_result *t = &x->stage[i];
-        json_array_append_new(a,
-                              json_pack("{s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "stage", i, "replicas",
-                                        s->shape.replicas[i], "entered", (json_int_t)t->entered, "exited",
-                                        (json_int_t)t->hits, "batch_mean", report_rounded(mean_batch(t), 3),
-                                        "queue_ms", report_rounded(t->queue_ns / NS_PER_MS, 6), "service_ms",
-                                        report_rounded(t->service_ns / NS_PER_MS, 6)));
-    }
-    return a;
+    const struct simulation_stage_result *t = &last_result(s)->stage[i];
+    return json_pack("{s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "stage", i, "replicas",
+                     s->shape.stage[i].n_replicas, "entered", (json_int_t)t->entered, "exited",
+                     (json_int_t)t->hits, "batch_mean", report_rounded(mean_batch(t), 3), "queue_ms",
+                     report_rounded(t->queue_ns / NS_PER_MS, 6), "service_ms",
+                     report_rounded(t->service_ns / NS_PER_MS, 6));
 }
 
-static json_t *processes_json(const struct search *s, const struct simulation_result *x)
+static json_t *process_json(const struct search *s, int i)
 {
-    json_t *a = json_array();
+    const struct simulation_process *p = &last_result(s)->process[i];
     char name[64], host[64];
-    for (int i = 0; i < x->n_processes; i++) {
-        const struct simulation_process *p = &x->process[i];
-        json_array_append_new(
-            a, json_pack("{s:s, s:s, s:o, s:o}", "name", process_name(p, false, name, sizeof name), "host",
-                         host_name(s->cluster, p->host, host, sizeof host), "busy",
-                         report_rounded(p->busy, 4), "io_busy", report_rounded(p->io_busy, 4)));
-    }
-    return a;
+    return json_pack("{s:s, s:s, s:o, s:o}", "name", process_name(&p->who, false, name, sizeof name), "host",
+                     host_name(s->cluster, p->who.host, host, sizeof host), "busy",
+                     report_rounded(p->busy, 4), "io_busy", report_rounded(p->io_busy, 4));
 }
 
-static json_t *hosts_json(const struct search *s, const struct simulation_result *x)
+static json_t *host_json(const struct search *s, int i)
 {
-    json_t *a = json_array();
+    const struct simulation_link *l = &last_result(s)->link[i];
     char name[64];
-    for (int i = 0; i < s->cluster->n_hosts; i++) {
-        const struct simulation_link *l = &x->link[i];
-        json_array_append_new(a, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name",
-                                           host_name(s->cluster, i, name, sizeof name), "cores_busy",
-                                           report_rounded(l->cores, 4), "link_out", report_rounded(l->out, 4),
-                                           "link_in", report_rounded(l->in, 4), "out_gbps",
-                                           report_rounded(l->out_bytes * GBPS, 4), "in_gbps",
-                                           report_rounded(l->in_bytes * GBPS, 4)));
-    }
-    return a;
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", host_name(s->cluster, i, name, sizeof name),
+                     "cores_busy", report_rounded(l->cores, 4), "link_out", report_rounded(l->out, 4),
+                     "link_in", report_rounded(l->in, 4), "out_gbps", report_rounded(l->out_bytes * GBPS, 4),
+                     "in_gbps", report_rounded(l->in_bytes * GBPS, 4));
 }
 
-static json_t *sweep_json(const struct search *s)
+static json_t *load_json(const struct search *s, int i)
 {
-    json_t *a = json_array();
-    for (int i = 0; i < s->n_results; i++) {
-        const struct simulation_result *x = s->result[i];
-        json_array_append_new(
-            a, json_pack("{s:o, s:o, s:o, s:o, s:I}", "rate", of_all(s, s->offered[i]), "achieved_rps",
-                         of_all(s, x->throughput), "p50_ms", report_rounded(ms(x, 0.5), 6), "p99_ms",
-                         report_rounded(ms(x, 0.99), 6), "dropped", (json_int_t)(x->arrived - x->answered)));
-    }
-    return a;
+    const struct simulation_result *x = s->result[i];
+    return json_pack("{s:o, s:o, s:o, s:o, s:I}", "rate", of_all(s, s->offered[i]), "achieved_rps",
+                     of_all(s, x->throughput), "p50_ms", report_rounded(ms(x, 0.5), 6), "p99_ms",
+                     report_rounded(ms(x, 0.99), 6), "dropped", (json_int_t)(x->arrived - x->answered));
 }
 
 /* Nothing that was not computed: the same seed gives the same bytes. */
-static int print_json(const struct simulate_report *r, struct error *e)
+static int print_json(const struct search *s, struct error *e)
 {
-    const struct search *s = r->search;
-    const struct simulation_result *x = result(r);
+    const struct simulation_result *x = last_result(s);
     long long hosts, cores;
     json_t *root;
-    count_hosts(r, &hosts, &cores);
+    count_hosts(s, &hosts, &cores);
     root = json_pack(
         "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, "
         "s:I, s:I, s:I, s:o, s:I}",
@@ -205,13 +187,15 @@ static int print_json(const struct simulate_report *r, struct error *e)
         (json_int_t)x->arrived, "answered", (json_int_t)x->answered, "overloaded", (json_int_t)x->refused,
         "expired", (json_int_t)x->expired, "failed", (json_int_t)(x->failed + x->lost), "retried",
         (json_int_t)x->retried, "in_system", report_rounded(x->in_system, 4), "latency_ms", latency_json(x),
-        "exits", exits_json(s, x), "exits_not_measured", unmeasured_json(s), "stages", stages_json(s, x),
-        "processes", processes_json(s, x), "hosts", hosts_json(s, x), "cells", s->cluster->cells,
-        "hosts_used", (json_int_t)hosts, "cores_there", (json_int_t)cores, "cores_used",
+        "exits", list_json(s, s->shape.n_exits + 1, exit_json), "exits_not_measured",
+        list_json(s, s->shape.n_unmeasured, unmeasured_json), "stages",
+        list_json(s, s->shape.n_stages, stage_json), "processes", list_json(s, x->n_processes, process_json),
+        "hosts", list_json(s, s->cluster->n_hosts, host_json), "cells", s->cluster->cells, "hosts_used",
+        (json_int_t)hosts, "cores_there", (json_int_t)cores, "cores_used",
         (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request", report_rounded(cpu_ms(x), 6),
         "events", (json_int_t)s->events);
     if (root && s->n_results > 1) {
-        json_object_set_new(root, "sweep", sweep_json(s));
+        json_object_set_new(root, "sweep", list_json(s, s->n_results, load_json));
         json_object_set_new(root, "saturation_rps", of_all(s, s->saturation));
     }
     return report_print(root, e);
@@ -219,9 +203,8 @@ static int print_json(const struct simulate_report *r, struct error *e)
 
 /* ---- tables ---- */
 
-static int print_loads(const struct simulate_report *r, struct error *e)
+static int print_loads(const struct search *s, struct error *e)
 {
-    const struct search *s = r->search;
     double cells = s->cluster->cells;
     struct table *t = table_new("offered/s|answered/s|mean ms|p50|p90|p99|p99.9|max|dropped", "rrrrrrrrr");
     int rc;
@@ -240,15 +223,19 @@ static int print_loads(const struct simulate_report *r, struct error *e)
 }
 
 /* Of each stage the mean and the busiest worker, and of the cache services. */
-static int print_processes(const struct simulate_report *r, struct error *e)
+static int print_processes(const struct search *s, struct error *e)
 {
-    const struct simulation_result *x = result(r);
+    const struct simulation_result *x = last_result(s);
     struct table *t = table_new("process|number|busy|busiest|moving bytes|batch|queue ms", "lrrrrrr");
     char name[64];
     for (int first = 0, next; first < x->n_processes; first = next) {
-        const struct simulation_process *p = &x->process[first], *q = p;
+        const struct world_process *p = &x->process[first].who;
+        const struct simulation_process *q;
         double sum = 0, io = 0, most = 0;
-        for (next = first; next < x->n_processes && q->role == p->role && q->stage == p->stage; q++, next++) {
+        for (next = first; next < x->n_processes; next++) {
+            q = &x->process[next];
+            if (q->who.role != p->role || q->who.stage != p->stage)
+                break;
             sum += q->busy;
             io += q->io_busy;
             most = fmax(most, q->busy);
@@ -269,34 +256,38 @@ static int print_processes(const struct simulate_report *r, struct error *e)
     return table_end(t, e);
 }
 
-static double load_of(const struct simulation_link *l)
+struct ranked {
+    int host;
+    double load;
+};
+
+/* The busiest first; equal ones as they stand in the description. */
+static int by_load(const void *a, const void *b)
 {
-    return fmax(l->cores, 1e3 * fmax(l->out, l->in));
+    const struct ranked *x = a, *y = b;
+    return x->load != y->load ? (x->load < y->load) - (x->load > y->load) : x->host - y->host;
 }
 
-/* The busiest hosts. */
-static int print_hosts(const struct simulate_report *r, struct error *e)
+static int print_hosts(const struct search *s, struct error *e)
 {
-    const struct cluster *c = r->search->cluster;
-    const struct simulation_link *x = result(r)->link;
+    const struct cluster *c = s->cluster;
+    struct ranked ranked[WORLD_MAX_HOSTS];
     struct table *t = table_new("host|cores busy|of|out Gbit/s|in Gbit/s|link", "lrrrrr");
-    int last = -1, rc;
     char name[64];
-    for (int k = 0; k < c->n_hosts && k < MOST_ROWS; k++) {
-        int best = -1;
-        for (int i = 0; i < c->n_hosts; i++) { /* the busiest of those that come behind the last one */
-            bool left = last < 0 || load_of(&x[i]) < load_of(&x[last]) ||
-                        (i > last && load_of(&x[i]) <= load_of(&x[last]));
-            if (left && (best < 0 || load_of(&x[i]) > load_of(&x[best])))
-                best = i;
-        }
-        last = best;
-        table_cell(t, "%s", host_name(c, best, name, sizeof name));
-        table_cell(t, "%.2f", x[best].cores);
-        table_cell(t, "%d", cluster_kind_of(c, best)->host.cores);
-        table_cell(t, "%.3f", x[best].out_bytes * GBPS);
-        table_cell(t, "%.3f", x[best].in_bytes * GBPS);
-        table_cell(t, "%.1f%%", 100 * fmax(x[best].out, x[best].in));
+    int rc;
+    for (int i = 0; i < c->n_hosts; i++) {
+        const struct simulation_link *l = &last_result(s)->link[i];
+        ranked[i] = (struct ranked){i, fmax(l->cores, 1e3 * fmax(l->out, l->in))};
+    }
+    qsort(ranked, (size_t)c->n_hosts, sizeof *ranked, by_load);
+    for (int i = 0; i < c->n_hosts && i < MOST_ROWS; i++) {
+        const struct simulation_link *l = &last_result(s)->link[ranked[i].host];
+        table_cell(t, "%s", host_name(c, ranked[i].host, name, sizeof name));
+        table_cell(t, "%.2f", l->cores);
+        table_cell(t, "%d", cluster_kind_of(c, ranked[i].host)->host.cores);
+        table_cell(t, "%.3f", l->out_bytes * GBPS);
+        table_cell(t, "%.3f", l->in_bytes * GBPS);
+        table_cell(t, "%.1f%%", 100 * fmax(l->out, l->in));
     }
     rc = table_end(t, e);
     if (c->n_hosts > MOST_ROWS)
@@ -305,10 +296,10 @@ static int print_hosts(const struct simulate_report *r, struct error *e)
 }
 
 /* Processes may want more cores than their hosts have: then they share them. */
-static void print_cores(const struct simulate_report *r)
+static void print_cores(const struct search *s)
 {
-    long long want = (long long)r->search->cores * r->search->cluster->cells, there, hosts;
-    count_hosts(r, &hosts, &there);
+    long long want = (long long)s->cores * s->cluster->cells, there, hosts;
+    count_hosts(s, &hosts, &there);
     if (want > there)
         printf(": processes for %lld cores share the %lld of %lld host%s", want, there, hosts,
                hosts > 1 ? "s" : "");
@@ -316,19 +307,18 @@ static void print_cores(const struct simulate_report *r)
         printf(": %lld cores on %lld host%s", want, hosts, hosts > 1 ? "s" : "");
 }
 
-static void print_summary(const struct simulate_report *r)
+static void print_summary(const struct search *s)
 {
-    const struct search *s = r->search;
-    const struct simulation_result *x = result(r);
+    const struct simulation_result *x = last_result(s);
     printf("\nanswered by:");
     for (int i = 0; i <= s->shape.n_exits; i++)
         printf(" %s %.1f%%%s", exit_name(s, i), 100 * answered_share(x, i),
                i < s->shape.n_exits ? "," : "\nreplicas ");
     for (int i = 0; i < s->shape.n_stages; i++)
-        printf("%d%s", s->shape.replicas[i], i + 1 < s->shape.n_stages ? "," : "");
-    if (r->target_ms > 0)
-        printf(" are the fewest found for p99 <= %.3f ms", r->target_ms);
-    print_cores(r);
+        printf("%d%s", s->shape.stage[i].n_replicas, i + 1 < s->shape.n_stages ? "," : "");
+    if (s->target_ms > 0)
+        printf(" are the fewest found for p99 <= %.3f ms", s->target_ms);
+    print_cores(s);
     if (s->cluster->cells > 1)
         printf(" in %d cells (tables above: of one)", s->cluster->cells);
     printf("; %.3f ms of CPU per request\n", cpu_ms(x));
@@ -339,15 +329,15 @@ static void print_summary(const struct simulate_report *r)
            s->tried > 1 ? "s" : "", (double)s->events / 1e6, (double)s->events / 1e6 / fmax(s->cpu_s, 1e-9));
 }
 
-static int print_tables(const struct simulate_report *r, struct error *e)
+static int print_tables(const struct search *s, struct error *e)
 {
-    int rc = print_loads(r, e);
-    printf(r->search->n_results > 1 ? "\nat the last of these loads:\n\n" : "\n");
-    if (rc || (rc = print_processes(r, e)))
+    int rc = print_loads(s, e);
+    printf(s->n_results > 1 ? "\nat the last of these loads:\n\n" : "\n");
+    if (rc || (rc = print_processes(s, e)))
         return rc;
     printf("\n");
-    if (!(rc = print_hosts(r, e)))
-        print_summary(r);
+    if (!(rc = print_hosts(s, e)))
+        print_summary(s);
     return rc;
 }
 
@@ -393,15 +383,14 @@ static int plot_percentiles(const struct simulation_result *r, FILE *to, struct 
 
 static int draw(FILE *to, const void *arg, struct error *e)
 {
-    const struct simulate_report *r = arg;
-
-    return r->search->n_results > 1 ? plot_sweep(r->search, to, e) : plot_percentiles(result(r), to, e);
+    const struct search *s = arg;
+    return s->n_results > 1 ? plot_sweep(s, to, e) : plot_percentiles(last_result(s), to, e);
 }
 
-int simulate_print(const struct simulate_report *r, struct error *e)
+int simulate_print(const struct search *s, const char *plot, bool json, struct error *e)
 {
-    int rc = r->plot ? output_write(r->plot, draw, r, e) : FL_OK;
+    int rc = plot ? output_write(plot, draw, s, e) : FL_OK;
     if (rc)
         return rc;
-    return r->json ? print_json(r, e) : print_tables(r, e);
+    return json ? print_json(s, e) : print_tables(s, e);
 }

@@ -4,13 +4,7 @@
 
 #include "simulate_search.h"
 
-struct simulate_report {
-    const struct search *search;
-    double target_ms; /* of a search; 0: none */
-    const char *plot; /* SVG; NULL: none */
-    bool json;
-};
-
-int simulate_print(const struct simulate_report *r, struct error *e);
+/* On stdout, and into the file `plot` as an SVG (NULL: no plot). FL_IO. */
+int simulate_print(const struct search *s, const char *plot, bool json, struct error *e);
 
 #endif

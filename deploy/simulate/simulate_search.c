@@ -2,6 +2,7 @@
 #include "simulate_search.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -18,20 +19,20 @@
 static int try_load(struct search *s, double rate, int closed, struct simulation_result **out,
                     struct error *e)
 {
-    struct setup setup;
+    struct setup *setup;
     clock_t start = clock();
     int rc = setup_make(&setup, &s->shape, s->measured, s->cluster, s->pipeline, e);
 
     if (rc)
         return rc;
-    setup.simulation.rate = rate;
-    setup.simulation.closed = closed;
-    setup.simulation.requests = s->load.requests;
-    setup.simulation.warm_up = s->load.requests / WARM_UP_SHARE;
-    setup.simulation.world.seed = s->load.seed;
-    s->cores = setup.cores;
-    rc = simulation_run(out, &setup.simulation, e);
-    setup_release(&setup);
+    setup->simulation.rate = rate;
+    setup->simulation.closed = closed;
+    setup->simulation.requests = s->load.requests;
+    setup->simulation.warm_up = s->load.requests / WARM_UP_SHARE;
+    setup->simulation.world.seed = s->load.seed;
+    s->cores = setup->cores;
+    rc = simulation_run(out, &setup->simulation, e);
+    free(setup);
     if (!rc) {
         s->tried++;
         s->events += (*out)->events;
@@ -48,13 +49,13 @@ int search_once(struct search *s, struct error *e)
     return rc;
 }
 
-/* As many in flight as keep every worker's batches full, and no more than are admitted:
- * more would only wait. */
+/* As many in flight as keep every worker's batches full, and no more than are admitted: more would only wait.
+ */
 static int full_house(const struct search *s)
 {
     int n = 0, most = s->pipeline->broker.max_requests;
     for (int i = 0; i < s->shape.n_stages && n < most; i++)
-        n += 4 * s->shape.replicas[i] * s->shape.max_batch[i];
+        n += 4 * s->shape.stage[i].n_replicas * s->shape.stage[i].max_batch;
     return n < most ? n : most;
 }
 
@@ -65,7 +66,7 @@ int search_sweep(struct search *s, struct error *e)
     if (rc)
         return rc;
     s->saturation = full->throughput;
-    simulation_result_free(full);
+    free(full);
     for (int i = 0; i < SWEEP_LOADS && !rc; i++) {
         double share = SWEEP_LOWEST + (SWEEP_HIGHEST - SWEEP_LOWEST) * i / (SWEEP_LOADS - 1);
         s->offered[i] = share * s->saturation;
@@ -78,7 +79,7 @@ int search_sweep(struct search *s, struct error *e)
 void search_release(struct search *s)
 {
     for (int i = 0; i < s->n_results; i++)
-        simulation_result_free(s->result[i]);
+        free(s->result[i]);
     s->n_results = 0;
 }
 
@@ -93,7 +94,7 @@ int search_p99(struct search *s, double *ms, struct error *e)
     *ms = (double)histogram_quantile(&r->latency, 0.99) / NS_PER_MS;
     if ((double)(r->arrived - r->answered) > SEARCH_DROPS * (double)r->arrived)
         *ms = 1e6 * (2 - (double)r->answered / (double)r->arrived); /* the fewer drops the better */
-    simulation_result_free(r);
+    free(r);
     if (interrupt_seen())
         return error_set(e, FL_CANCELLED, "interrupted");
     return FL_OK;
@@ -103,68 +104,71 @@ int search_p99(struct search *s, double *ms, struct error *e)
  * time. */
 static int least_replicas(struct search *s, struct error *e)
 {
-    struct setup setup;
+    struct setup *setup = NULL;
     const struct measured *m = s->measured;
     double left = 1;
     int rc = setup_make(&setup, &s->shape, m, s->cluster, s->pipeline, e);
 
     for (int k = 0; k < s->shape.n_stages && !rc; k++) {
-        const struct simulation_stage *stage = &setup.simulation.stage[k];
-        int batch = setup.pipeline.stage[k].max_batch;
+        const struct simulation_stage *stage = &setup->simulation.stage[k];
+        int batch = s->shape.stage[k].max_batch, *n = &s->shape.stage[k].n_replicas;
         double us = 0;
         for (int g = 0; g < stage->n_segments; g++) {
             us += left * measured_mean_us(m, batch, stage->segment[g].first, stage->segment[g].last) / batch;
             if (stage->segment[g].exit >= 0)
                 left -= m->exit[s->shape.exit[stage->segment[g].exit]].share;
         }
-        s->shape.replicas[k] = 1 + (int)(s->load.rate * us / 1e6);
-        if (s->shape.replicas[k] > PIPELINE_MAX_REPLICAS)
+        *n = 1 + (int)(s->load.rate * us / 1e6);
+        if (*n > PIPELINE_MAX_REPLICAS)
             rc = error_set(
                 e, FL_VALUE,
                 "stage %d needs %d replicas for computing alone, and a pipeline has at most %d of a stage: "
                 "split the load over more `cells`",
-                k, s->shape.replicas[k], PIPELINE_MAX_REPLICAS);
+                k, *n, PIPELINE_MAX_REPLICAS);
     }
-    setup_release(&setup);
+    free(setup);
     return rc;
 }
 
-/* Adds a twentieth of its replicas (at least one) to the stage where that helps most. */
+/* A twentieth more, at least one. */
+static int more(int replicas)
+{
+    return replicas + 1 + replicas / 20;
+}
+
+/* More replicas for the stage where that helps most. */
 static int add_best(struct search *s, double *p99, struct error *e)
 {
-    double best = INFINITY;
     int which = 0, rc = FL_OK;
+    *p99 = INFINITY;
     for (int k = 0; k < s->shape.n_stages && !rc; k++) {
-        int was = s->shape.replicas[k];
+        int *n = &s->shape.stage[k].n_replicas, was = *n;
         double ms = INFINITY;
-        s->shape.replicas[k] = was + 1 + was / 20;
-        rc = s->shape.replicas[k] > PIPELINE_MAX_REPLICAS ? FL_OK : search_p99(s, &ms, e);
-        s->shape.replicas[k] = was;
-        if (ms < best) {
-            best = ms;
+        *n = more(was);
+        rc = *n > PIPELINE_MAX_REPLICAS ? FL_OK : search_p99(s, &ms, e);
+        *n = was;
+        if (ms < *p99) {
+            *p99 = ms;
             which = k;
         }
     }
-    s->shape.replicas[which] += 1 + s->shape.replicas[which] / 20;
-    *p99 = best;
+    s->shape.stage[which].n_replicas = more(s->shape.stage[which].n_replicas);
     return rc;
 }
 
 static int take_away(struct search *s, double target_ms, struct error *e)
 {
-    int rc = FL_OK;
-    for (int k = s->shape.n_stages - 1; k >= 0 && !rc; k--)
-        while (s->shape.replicas[k] > 1 && s->tried < MOST_TRIES) {
-            double ms;
-            s->shape.replicas[k]--;
+    for (int k = s->shape.n_stages - 1; k >= 0; k--) {
+        int *n = &s->shape.stage[k].n_replicas, rc;
+        double ms = 0;
+        while (ms <= target_ms && *n > 1 && s->tried < MOST_TRIES) {
+            --*n;
             if ((rc = search_p99(s, &ms, e)))
-                break;
-            if (ms > target_ms) {
-                s->shape.replicas[k]++;
-                break;
-            }
+                return rc;
         }
-    return rc;
+        *n += ms > target_ms;
+    }
+    return FL_OK;
 }
 
 int search_cheapest(struct search *s, double target_ms, struct error *e)
@@ -174,17 +178,19 @@ int search_cheapest(struct search *s, double target_ms, struct error *e)
 
     if (rc || (rc = search_p99(s, &p99, e)))
         return rc;
-    while (!rc && p99 > target_ms && useless < 4 && s->tried < MOST_TRIES) {
-        rc = add_best(s, &p99, e);
+    while (p99 > target_ms && useless < 4 && s->tried < MOST_TRIES) {
+        if ((rc = add_best(s, &p99, e)))
+            return rc;
         useless = p99 < before * 0.995 ? 0 : useless + 1;
-        before = p99 < before ? p99 : before;
+        before = fmin(before, p99);
     }
-    if (!rc && p99 > target_ms)
-        return error_set(
-            e, FL_VALUE,
-            p99 >= 1e6 ? "more replicas do not help: requests are dropped (look at the utilisation of the "
-                         "broker and of the links with --rate alone)"
-                       : "more replicas do not help: p99 stays at %.3f ms, more than %.3f ms",
-            p99, target_ms);
-    return rc ? rc : take_away(s, target_ms, e);
+    s->target_ms = target_ms;
+    if (p99 <= target_ms)
+        return take_away(s, target_ms, e);
+    return error_set(
+        e, FL_VALUE,
+        p99 >= 1e6 ? "more replicas do not help: requests are dropped (look at the utilisation of the broker "
+                     "and of the links with --rate alone)"
+                   : "more replicas do not help: p99 stays at %.3f ms, more than %.3f ms",
+        p99, target_ms);
 }

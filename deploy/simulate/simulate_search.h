@@ -25,6 +25,7 @@ struct search {
     struct simulation_result *result[SEARCH_MAX_LOADS];
     double offered[SEARCH_MAX_LOADS]; /* per cell; 0: closed loop */
     double saturation;                /* of a sweep: answers per second of one cell with its queues full */
+    double target_ms;                 /* that the replicas hold; 0: no such replicas were looked for */
     int cores;                        /* of the last simulation's processes, one cell */
     int tried;                        /* simulations in all */
     double cpu_s;                     /* that they took */
@@ -34,10 +35,10 @@ struct search {
 int search_once(struct search *s, struct error *e);
 /* A closed loop that keeps all batches full gives the saturation, then shares of it are offered. */
 int search_sweep(struct search *s, struct error *e);
-/* Sets shape.replicas to the fewest cores whose p99 is at most target_ms at load.rate without drops: from
- * what the load needs at least, the replica that helps most is added until the target holds, then those that
- * it can do without are taken away. FL_VALUE when no number of replicas that was tried holds it; the text
- * says why. */
+/* Sets the shape's replicas to the fewest cores whose p99 is at most target_ms at load.rate without drops:
+ * from what the load needs at least, the replica that helps most is added until the target holds, then those
+ * that it can do without are taken away. FL_VALUE when no number of replicas that was tried holds it; the
+ * text says why. */
 int search_cheapest(struct search *s, double target_ms, struct error *e);
 /* p99 in ms of one simulation; 1e6 and more when requests are dropped, the more the more. */
 int search_p99(struct search *s, double *ms, struct error *e);

@@ -27,6 +27,14 @@ static int find_exit(const struct measured *m, const char *name)
     return -1;
 }
 
+struct stage_config setup_stage(const struct stage_config *like, int replicas)
+{
+    return (struct stage_config){.threads = like->threads,
+                                 .max_batch = like->max_batch,
+                                 .fixed_batch = like->fixed_batch,
+                                 .n_replicas = replicas};
+}
+
 static int shape_from(struct setup_shape *out, const struct pipeline *p, const struct measured *m,
                       const struct graph *g, const struct placement *place, bool caches, struct error *e)
 {
@@ -37,10 +45,7 @@ static int shape_from(struct setup_shape *out, const struct pipeline *p, const s
         if (out->last[s] < 0)
             return error_set(e, FL_STALE, "the measurements are of another model: they know no cut behind %s",
                              name);
-        out->max_batch[s] = p->stage[s].max_batch;
-        out->fixed_batch[s] = p->stage[s].fixed_batch;
-        out->threads[s] = p->stage[s].threads;
-        out->replicas[s] = p->stage[s].n_replicas;
+        out->stage[s] = setup_stage(&p->stage[s], p->stage[s].n_replicas);
     }
     if (caches && place->n_exits && !m->n_exits)
         return error_set(e, FL_STALE,
@@ -83,9 +88,10 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
 
 static void add_segment(struct simulation_stage *stage, int exit, int first, int last)
 {
-    stage->segment[stage->n_segments].exit = exit;
-    stage->segment[stage->n_segments].first = first;
-    stage->segment[stage->n_segments++].last = last;
+    int i = stage->n_segments++;
+    stage->segment[i].exit = exit;
+    stage->segment[i].first = first;
+    stage->segment[i].last = last;
 }
 
 static void fill_stage(struct setup *out, const struct setup_shape *shape, const struct measured *m, int s)
@@ -126,30 +132,22 @@ static int choose_host(const struct cluster *c, int stage, const struct world_ho
 }
 
 /* One core each for the broker and for every cache service; `threads` for every worker. */
-static int place_workers(struct setup *out, const struct setup_shape *shape, const struct cluster *c,
-                         struct error *e)
+static void place_workers(struct setup *out, const struct setup_shape *shape, const struct cluster *c)
 {
-    int *used = calloc((size_t)c->n_hosts, sizeof *used);
-    if (!used)
-        return error_set(e, FL_NOMEM, "no memory for %d hosts", c->n_hosts);
+    int used[WORLD_MAX_HOSTS] = {0};
     used[c->broker]++;
     for (int i = 0; shape->n_exits && !c->caches && i < c->n_hosts; i++)
         used[i]++;
     for (int s = 0; s < shape->n_stages; s++) {
-        struct stage_config *stage = &out->pipeline.stage[s];
-        *stage = (struct stage_config){
-            .threads = shape->threads[s],
-            .max_batch = shape->max_batch[s] < MESSAGE_MAX_BATCH ? shape->max_batch[s] : MESSAGE_MAX_BATCH,
-            .fixed_batch = shape->fixed_batch[s],
-            .n_replicas = shape->replicas[s]};
+        const struct stage_config *stage = &shape->stage[s];
+        out->pipeline.stage[s] = *stage;
         for (int i = 0; i < stage->n_replicas; i++) {
             int host = choose_host(c, s, out->host, used, stage->threads);
             out->simulation.world.stage_host[s][i] = host;
             used[host] += stage->threads;
         }
+        out->cores += stage->n_replicas * stage->threads;
     }
-    free(used);
-    return FL_OK;
 }
 
 static int cache_on(const struct setup *s, int host)
@@ -185,13 +183,9 @@ static void place_caches(struct setup *s, const struct cluster *c)
 }
 
 /* The client outside is on a host of its own that is never the limit. */
-static int fill_hosts(struct setup *out, const struct measured *m, const struct cluster *c, struct error *e)
+static void fill_hosts(struct setup *out, const struct measured *m, const struct cluster *c)
 {
     struct simulation *s = &out->simulation;
-    out->host = calloc((size_t)c->n_hosts + 1, sizeof *out->host);
-    out->failing = calloc((size_t)c->n_hosts + 1, sizeof *out->failing);
-    if (!out->host || !out->failing)
-        return error_set(e, FL_NOMEM, "no memory for %d hosts", c->n_hosts);
     for (int k = 0; k < c->n_kinds; k++)
         for (int i = 0; i < c->kind[k].count; i++) {
             out->host[c->kind[k].first + i] = c->kind[k].host;
@@ -206,20 +200,20 @@ static int fill_hosts(struct setup *out, const struct measured *m, const struct 
     s->world.n_hosts = c->n_hosts + (c->client < 0);
     s->world.broker_host[0] = c->broker;
     s->client_host = c->client < 0 ? c->n_hosts : c->client;
-    return FL_OK;
 }
 
 static int check_size(const struct setup_shape *shape, struct error *e)
 {
     int workers = 0;
     for (int i = 0; i < shape->n_stages; i++) {
-        workers += shape->replicas[i];
-        if (shape->replicas[i] > PIPELINE_MAX_REPLICAS)
+        int n = shape->stage[i].n_replicas;
+        workers += n;
+        if (n > PIPELINE_MAX_REPLICAS)
             return error_set(
                 e, FL_VALUE,
                 "stage %d with %d replicas: a pipeline has at most %d of a stage; let `cells` of the "
                 "cluster's description stand for many pipelines",
-                i, shape->replicas[i], PIPELINE_MAX_REPLICAS);
+                i, n, PIPELINE_MAX_REPLICAS);
     }
     if (workers + (shape->n_exits > 0) > PIPELINE_MAX_WORKERS)
         return error_set(
@@ -230,44 +224,35 @@ static int check_size(const struct setup_shape *shape, struct error *e)
     return FL_OK;
 }
 
-int setup_make(struct setup *out, const struct setup_shape *shape, const struct measured *m,
+int setup_make(struct setup **out, const struct setup_shape *shape, const struct measured *m,
                const struct cluster *c, const struct pipeline *p, struct error *e)
 {
-    struct simulation *s = &out->simulation;
+    struct setup *made;
+    struct simulation *s;
     int rc = check_size(shape, e);
 
     if (rc)
         return rc;
-    memset(out, 0, sizeof *out);
-    out->pipeline = *p;
-    out->pipeline.n_stages = shape->n_stages;
-    out->pipeline.updates.sample = out->pipeline.updates.audit =
-        0; /* an exit's share is what it answers in the end */
-    out->pipeline.n_exits = shape->n_exits;
+    if (!(made = calloc(1, sizeof *made)))
+        return error_set(e, FL_NOMEM, "no memory for %d hosts", c->n_hosts);
+    s = &made->simulation;
+    made->pipeline = *p;
+    made->pipeline.n_stages = shape->n_stages;
+    made->pipeline.n_exits = shape->n_exits;
+    made->pipeline.updates.sample = made->pipeline.updates.audit = 0; /* shares are those in the end */
     s->world.near = !p->cache.placement || strcmp(p->cache.placement, "service");
-    out->pipeline.cache.placement = s->world.near ? "near" : "service";
-    s->world.pipeline = &out->pipeline;
+    made->pipeline.cache.placement = s->world.near ? "near" : "service";
+    s->world.pipeline = &made->pipeline;
     s->measured = m;
     s->client_is_outside = c->client < 0;
     s->failing = c->failing;
     memcpy(s->exit, shape->exit, sizeof s->exit);
     for (int i = 0; i < shape->n_stages; i++)
-        fill_stage(out, shape, m, i);
-    if ((rc = fill_hosts(out, m, c, e)) || (rc = place_workers(out, shape, c, e))) {
-        setup_release(out);
-        return rc;
-    }
-    place_caches(out, c);
-    out->cores = 1 + out->pipeline.cache.n_endpoints;
-    for (int i = 0; i < shape->n_stages; i++)
-        out->cores += shape->replicas[i] * shape->threads[i];
-    return rc;
-}
-
-void setup_release(struct setup *s)
-{
-    free(s->host);
-    free(s->failing);
-    s->host = NULL;
-    s->failing = NULL;
+        fill_stage(made, shape, m, i);
+    fill_hosts(made, m, c);
+    place_workers(made, shape, c);
+    place_caches(made, c);
+    made->cores += 1 + made->pipeline.cache.n_endpoints;
+    *out = made;
+    return FL_OK;
 }

@@ -19,34 +19,6 @@ double simulation_random(struct shuffle *r, double mean)
     return -log(1 - shuffle_uniform(r)) * mean;
 }
 
-/* ---- checking ---- */
-
-static int bad(struct error *e, const char *what, double value)
-{
-    return error_set(e, FL_VALUE, "cannot simulate: %s is %g", what, value);
-}
-
-static int check(const struct simulation *s, struct error *e)
-{
-    const struct pipeline *p = s->world.pipeline;
-    double sum = 0;
-    for (int k = 0; k < p->n_stages; k++) {
-        if (p->stage[k].n_replicas < 1 || p->stage[k].n_replicas > PIPELINE_MAX_REPLICAS)
-            return bad(e, "a stage's number of replicas", p->stage[k].n_replicas);
-        if (p->stage[k].max_batch < 1 || p->stage[k].max_batch > MESSAGE_MAX_BATCH)
-            return bad(e, "a stage's largest batch", p->stage[k].max_batch);
-    }
-    for (int i = 0; i < p->n_exits; i++)
-        sum += s->measured->exit[s->exit[i]].share;
-    if (!(sum <= 1 + 1e-6))
-        return bad(e, "the sum of the exits' shares", sum);
-    if (!(s->rate >= 0 && s->rate <= 1e9) || (s->rate <= 0 && s->closed < 1))
-        return bad(e, "the rate", s->rate);
-    if (s->requests < 1 || s->warm_up < 0 || s->warm_up >= s->requests)
-        return bad(e, "the number of requests", (double)s->requests);
-    return FL_OK;
-}
-
 /* ---- requests ---- */
 
 static void count_area(struct simulating *g)
@@ -223,7 +195,7 @@ static void add_use(struct simulating *g, double sign)
     struct simulation_result *out = g->result;
     for (int i = 0; i < out->n_processes; i++) {
         double busy, io;
-        world_used(g->world, g->process[i], &busy, &io);
+        world_used(g->world, out->process[i].who.index, &busy, &io);
         out->process[i].busy += sign * busy;
         out->process[i].io_busy += sign * io;
     }
@@ -335,10 +307,7 @@ static void run(struct simulating *g)
 
 static void add_process(struct simulating *g, int process)
 {
-    const struct world_process *p = world_process(g->world, process);
-    int i = g->result->n_processes++;
-    g->process[i] = process;
-    g->result->process[i] = (struct simulation_process){p->role, p->stage, p->replica, p->host, 0, 0};
+    g->result->process[g->result->n_processes++].who = *world_process(g->world, process);
 }
 
 /* All that serve; each place's second process never comes. */
@@ -354,7 +323,7 @@ static int start_all(struct simulating *g, struct error *e)
         for (int i = 0; i < p->stage[k].n_replicas; i++)
             add_process(g, world_stage(g->world, k, i, 0));
     for (int i = 0; i < g->result->n_processes && !rc; i++)
-        rc = world_start(g->world, g->process[i], e);
+        rc = world_start(g->world, g->result->process[i].who.index, e);
     if (!rc && !world_run(g->world, START_NS))
         rc = error_set(e, FL_NOMEM, "no memory for the processes");
     return rc;
@@ -375,7 +344,6 @@ static int set_up(struct simulating *g, struct error *e)
     const struct simulation *s = g->s;
     const struct measured_costs *c = &s->measured->cost;
     char boot[MESSAGE_NAME_BYTES];
-    size_t n;
     int rc;
 
     g->spec = s->world;
@@ -389,21 +357,11 @@ static int set_up(struct simulating *g, struct error *e)
     network_user(&g->spec.user);
     if ((rc = world_new(&g->world, &g->spec, e)))
         return rc;
-    n = (size_t)world_processes(g->world);
     g->zeros = calloc(1, (size_t)longest(s) + 1);
-    g->process = calloc(n, sizeof *g->process);
-    g->slept = calloc(n, 2 * sizeof *g->slept);
-    g->down = calloc((size_t)g->spec.n_hosts, sizeof *g->down);
     g->result = calloc(1, sizeof *g->result);
-    if (g->result) {
-        g->result->n_hosts = g->spec.n_hosts;
-        g->result->process = calloc(n, sizeof *g->result->process);
-        g->result->link = calloc((size_t)g->spec.n_hosts, sizeof *g->result->link);
-    }
-    if (!g->zeros || !g->process || !g->slept || !g->down || !g->result || !g->result->process ||
-        !g->result->link)
-        return error_set(e, FL_NOMEM, "no memory for %zu processes", n);
-    g->cold = g->slept + n;
+    if (!g->zeros || !g->result)
+        return error_set(e, FL_NOMEM, "no memory");
+    g->result->n_hosts = g->spec.n_hosts;
     g->free = g->first_unsent = g->last_unsent = NONE;
     g->clock = clock_id(world_boot_id(g->world, s->client_host, boot, sizeof boot));
     /* Apart, so that another cluster meets the same arrivals. */
@@ -415,14 +373,12 @@ static int set_up(struct simulating *g, struct error *e)
 
 int simulation_run(struct simulation_result **out, const struct simulation *s, struct error *e)
 {
-    struct simulating *g;
+    struct simulating *g = calloc(1, sizeof *g);
     enum log_level level = log_threshold;
-    int rc = check(s, e);
+    int rc;
 
     *out = NULL;
-    if (rc)
-        return rc;
-    if (!(g = calloc(1, sizeof *g)))
+    if (!g)
         return error_set(e, FL_NOMEM, "no memory");
     g->s = s;
     log_threshold = LOG_LEVEL_ERROR + 1; /* what brains say of virtual processes */
@@ -436,25 +392,13 @@ int simulation_run(struct simulation_result **out, const struct simulation *s, s
                   SIMULATION_MAX_IN_SYSTEM);
     else if (g->failed)
         error_set(e, rc, "no memory for more requests");
+    if (rc)
+        free(g->result);
+    else
+        *out = g->result;
     world_free(g->world);
     free(g->request);
     free(g->zeros);
-    free(g->process);
-    free(g->slept);
-    free(g->down);
-    if (rc)
-        simulation_result_free(g->result);
-    else
-        *out = g->result;
     free(g);
     return rc;
-}
-
-void simulation_result_free(struct simulation_result *r)
-{
-    if (!r)
-        return;
-    free(r->process);
-    free(r->link);
-    free(r);
 }

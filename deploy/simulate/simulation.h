@@ -18,8 +18,10 @@
 #include "deploy/world/world.h"
 
 #define SIMULATION_MAX_IN_SYSTEM 4194304 /* requests, those that the client could not send yet included */
+#define SIMULATION_HEADER_BYTES  200     /* of an envelope */
 
-#define SIMULATION_HEADER_BYTES 200 /* of an envelope */
+/* The client, the broker, cache services, stage workers. */
+#define SIMULATION_MAX_PROCESSES (2 + PIPELINE_MAX_CACHES + PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS)
 
 struct simulation_failing {
     double mtbf_ns; /* mean time between failures; 0: never */
@@ -53,10 +55,8 @@ struct simulation {
 };
 
 struct simulation_process {
-    enum message_role role;
-    int stage, replica; /* of stage workers; replica: also the cache's number */
-    int host;
-    double busy, io_busy; /* share of the counted time that its two threads used a core */
+    struct world_process who; /* as it was at the beginning */
+    double busy, io_busy;     /* share of the counted time that its two threads used a core */
 };
 
 struct simulation_link {
@@ -81,14 +81,13 @@ struct simulation_result {
     struct histogram latency;                /* counted requests, from when they were due */
     struct simulation_stage_result stage[PIPELINE_MAX_STAGES];
     int n_processes, n_hosts;
-    struct simulation_process *process; /* client, broker, cache services, stage workers */
-    struct simulation_link *link;       /* [n_hosts] */
+    struct simulation_process process[SIMULATION_MAX_PROCESSES]; /* client, broker, cache services, workers */
+    struct simulation_link link[WORLD_MAX_HOSTS];
     int64_t events;
 };
 
-/* FL_VALUE when a number makes no sense (the text says which), FL_TOO_LARGE when requests pile up, FL_NOMEM.
- */
+/* *out is the caller's to free. The numbers of *s are not checked: who reads measurements, pipelines and
+ * loads does that. FL_VALUE: a host that is not there; FL_TOO_LARGE when requests pile up; FL_NOMEM. */
 int simulation_run(struct simulation_result **out, const struct simulation *s, struct error *e);
-void simulation_result_free(struct simulation_result *r);
 
 #endif

@@ -34,28 +34,28 @@ void failures_start(struct simulating *g)
 
 static void strike(struct simulating *g, int i)
 {
-    if (g->result->process[i].role == ROLE_BROKER && world_dispatch(g->world, 0))
+    if (g->result->process[i].who.role == ROLE_BROKER && world_dispatch(g->world, 0))
         simulation_lose(g);
-    world_kill(g->world, g->process[i]);
+    world_kill(g->world, g->result->process[i].who.index);
 }
 
 static void revive(struct simulating *g, int i)
 {
     struct error e;
-    if (!g->down[g->result->process[i].host] && !g->failed)
-        g->failed = world_start(g->world, g->process[i], &e);
+    if (!g->down[g->result->process[i].who.host] && !g->failed)
+        g->failed = world_start(g->world, g->result->process[i].who.index, &e);
 }
 
 static void each_on(struct simulating *g, int host, void (*fn)(struct simulating *g, int process))
 {
     for (int i = 1; i < g->result->n_processes; i++)
-        if (g->result->process[i].host == host)
+        if (g->result->process[i].who.host == host)
             fn(g, i);
 }
 
 static void fall_silent(struct simulating *g, int i)
 {
-    world_stall(g->world, g->process[i], UINT64_MAX);
+    world_stall(g->world, g->result->process[i].who.index, UINT64_MAX);
 }
 
 void failures_event(struct simulating *g, enum simulation_event what, int who)

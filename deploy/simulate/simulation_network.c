@@ -92,15 +92,16 @@ static double compute(void *arg, const struct world_process *p, int segment, int
     int run = (int)shuffle_below(&g->times, (uint32_t)measured_runs(m));
     int first = g->s->stage[p->stage].segment[segment].first,
         last = g->s->stage[p->stage].segment[segment].last;
+    bool *slept = &g->slept[p->stage][p->replica], *cold = &g->cold[p->stage][p->replica];
     double ns = 1e3 * measured_run_us(m, rows, run, first, last);
     (void)rc;
     if (segment == 0) {
-        g->cold[p->index] = g->slept[p->index];
-        g->slept[p->index] = false;
+        *cold = *slept;
+        *slept = false;
         g->result->stage[p->stage].batches += !g->is_over;
         g->result->stage[p->stage].entered += g->is_over ? 0 : rows;
     }
-    if (g->cold[p->index])
+    if (*cold)
         ns *= 1 + m->cost.stage_cold_share;
     return ns * (1 + m->cost.stage_crowd_share / rows * world_crowd(g->world, p->host));
 }
@@ -108,9 +109,10 @@ static double compute(void *arg, const struct world_process *p, int segment, int
 static void settled(void *arg, int process)
 {
     struct simulating *g = arg;
+    const struct world_process *p = world_process(g->world, process);
     const struct stage_brain *b = world_stage_brain(g->world, process);
     if (b && !stage_brain_busy(b))
-        g->slept[process] = true;
+        g->slept[p->stage][p->replica] = true;
 }
 
 /* ---- look-ups ---- */

@@ -26,8 +26,7 @@ struct simulating {
     struct simulation_result *result;
     int failed; /* enum fl_code */
     struct shuffle arrivals, times, failures;
-    int *process; /* [result->n_processes], in the world */
-    bool *down;   /* [n_hosts] */
+    bool down[WORLD_MAX_HOSTS];
 
     /* the client */
     struct request_slot *request;
@@ -43,7 +42,8 @@ struct simulating {
         int stage;
     } stage_of[PIPELINE_MAX_STAGES];
     uint64_t first_request; /* the broker's number of the first one; 0: none yet */
-    bool *slept, *cold;     /* [world_processes]: since its last batch; before the one in hand */
+    /* A stage worker, since its last batch; before the one in hand. */
+    bool slept[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS], cold[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS];
 
     /* counting */
     bool counting, is_over;

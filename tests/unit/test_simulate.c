@@ -325,23 +325,23 @@ static void test_places(void **unused)
     (void)unused;
     for (int pack = 0; pack < 2; pack++) {
         struct world w;
-        struct setup setup;
+        struct setup *setup;
         struct error e;
         int on[4] = {0};
         snprintf(text, sizeof text, hosts, pack ? "pack" : "spread");
         new_world(&w, 2, text);
         assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_OK);
-        w.search.shape.replicas[0] = 3;
-        w.search.shape.replicas[1] = 2;
+        w.search.shape.stage[0].n_replicas = 3;
+        w.search.shape.stage[1].n_replicas = 2;
         assert_int_equal(setup_make(&setup, &w.search.shape, w.measured, w.cluster, w.pipeline, &e), FL_OK);
         for (int i = 0; i < 5; i++)
-            on[setup.simulation.world.stage_host[i / 3][i % 3]]++;
-        assert_int_equal(setup.simulation.world.n_hosts, 5);
-        assert_int_equal(setup.cores, 6);
+            on[setup->simulation.world.stage_host[i / 3][i % 3]]++;
+        assert_int_equal(setup->simulation.world.n_hosts, 5);
+        assert_int_equal(setup->cores, 6);
         assert_int_equal(on[0], pack ? 3 : 1);
         assert_int_equal(on[1], pack ? 2 : on[1]);
         assert_true(pack || (on[1] >= 1 && on[2] >= 1 && on[3] >= 1));
-        setup_release(&setup);
+        free(setup);
         free_world(&w);
     }
 }
@@ -362,11 +362,26 @@ static void test_search(void **unused)
     if (search_cheapest(&w.search, 3 * total_ms, &e))
         fail_msg("%s", e.text);
     for (int i = 0; i < 2; i++)
-        sum += w.search.shape.replicas[i];
+        sum += w.search.shape.stage[i].n_replicas;
     assert_in_range(sum, 4, 7);
     assert_int_equal(search_once(&w.search, &e), FL_OK);
     assert_true((double)histogram_quantile(&w.search.result[0]->latency, 0.99) / 1e6 <= 3 * total_ms);
     assert_int_equal(search_cheapest(&w.search, total_ms / 2, &e), FL_VALUE);
+    free_world(&w);
+}
+
+static void test_search_from_more_than_a_pipeline_can_have(void **unused)
+{
+    struct world w;
+    struct error e;
+    (void)unused;
+    new_world(&w, 4, one_host);
+    assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_OK);
+    for (int i = 0; i < 4; i++)
+        w.search.shape.stage[i].n_replicas = PIPELINE_MAX_REPLICAS;
+    w.search.load = (struct search_load){.rate = 10, .requests = 1000, .seed = 3};
+    assert_int_equal(search_cheapest(&w.search, 10, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "64 stage workers"));
     free_world(&w);
 }
 
@@ -507,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_exits_save_their_share),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_search),
+        cmocka_unit_test(test_search_from_more_than_a_pipeline_can_have),
         cmocka_unit_test(test_sweep),
         cmocka_unit_test(test_other_model),
         cmocka_unit_test(test_demo_is_not_the_resnet),

