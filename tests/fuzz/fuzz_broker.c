@@ -222,6 +222,7 @@ static void check(void)
     const struct counters *c = &w.d->counters;
     int in_flight = requests_count(w.d->requests), open = 0, followers = 0, audits = 0, open_audits = 0,
         sent = 0;
+    uint64_t over;
     check_workers();
     for (int i = 0; i < requests_slots(w.d->requests); i++) {
         const struct request_entry *e = requests_slot(w.d->requests, i);
