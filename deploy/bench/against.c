@@ -254,13 +254,12 @@ static int print_configurations(const struct against *a, struct error *e)
     for (int i = 0; i < a->n; i++) {
         const struct measurement *m = &a->sum[i];
         const struct histogram *h = &m->tally->latency;
-        table_cell(t, "%s", a->of[i]->label);
-        table_cell(t, "%lld", (long long)m->tally->answered);
-        table_cell(t, "%.1f", measurement_achieved(m));
+        table_cells(t, "%s|%lld|%.1f", a->of[i]->label, (long long)m->tally->answered,
+                    measurement_achieved(m));
         for (int k = AGAINST_MEAN; k <= AGAINST_P99; k++)
-            table_cell(t, "%.3f", value_of(h, 1, (enum against_metric)k) / NS_PER_MS);
+            table_cells(t, "%.3f", value_of(h, 1, (enum against_metric)k) / NS_PER_MS);
         table_number(t, "%.3f", 1000 * m->server_cpu_s / (double)h->count);
-        table_cell(t, "%s%.70s", m->n_doubts ? "INVALID: " : "", m->n_doubts ? m->doubt[0] : "");
+        table_cells(t, "%s%.70s", m->n_doubts ? "INVALID: " : "", m->n_doubts ? m->doubt[0] : "");
     }
     printf("\n%d rounds\n", a->rounds);
     return table_end(t, e);
@@ -272,13 +271,13 @@ static int print_ratios(const struct against *a, struct error *e)
 
     t = table_new("ratio, 95% interval over rounds|mean|p50|p99|throughput", "lllll");
     for (int i = 1; i < a->n; i++) {
-        table_cell(t, "%s / %s", a->of[0]->label, a->of[i]->label);
+        table_cells(t, "%s / %s", a->of[0]->label, a->of[i]->label);
         for (int k = 0; k < AGAINST_METRICS; k++) {
             struct against_ratio r = a->ratio[i][k];
             if (isfinite(r.low) && isfinite(r.high))
-                table_cell(t, "%.3f [%.3f .. %.3f]", r.ratio, r.low, r.high);
+                table_cells(t, "%.3f [%.3f .. %.3f]", r.ratio, r.low, r.high);
             else
-                table_cell(t, "%.3f", r.ratio);
+                table_cells(t, "%.3f", r.ratio);
         }
     }
     printf("\n");

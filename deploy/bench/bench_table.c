@@ -16,7 +16,7 @@ static void ms_cell(struct table *t, double ns)
 {
     double ms = ns / NS_PER_MS;
 
-    table_cell(t, "%.*f", ms < 1000 ? 3 : 1, ms);
+    table_cells(t, "%.*f", ms < 1000 ? 3 : 1, ms);
 }
 
 /* Of fewer requests a percentile is only the slowest one. */
@@ -29,14 +29,13 @@ static void latency_row(struct table *t, const char *who, const struct histogram
 {
     if (!h->count)
         return;
-    table_cell(t, "%s", who);
-    table_cell(t, "%llu", (unsigned long long)h->count);
+    table_cells(t, "%s|%llu", who, (unsigned long long)h->count);
     ms_cell(t, histogram_mean(h));
     for (int i = 0; i < SHARES; i++)
         if (told_by(h, shares[i]))
             ms_cell(t, (double)histogram_quantile(h, shares[i]));
         else
-            table_cell(t, "-");
+            table_cells(t, "-");
     ms_cell(t, (double)h->max_ns);
 }
 
@@ -47,17 +46,15 @@ static void interval_row(struct table *t, const char *side, const struct histogr
 
     if (!n)
         return;
-    table_cell(t, "%s", side);
-    table_cell(t, "%s", "");
-    table_cell(t, "%s", "");
+    table_cells(t, "%s||", side);
     for (int i = 0; i < SHARES; i++) {
         statistics_quantile_ranks(n, shares[i], &rank[0], &rank[1]);
         if (rank[upper] < 1 || rank[upper] > n)
-            table_cell(t, "-");
+            table_cells(t, "-");
         else
             ms_cell(t, (double)histogram_rank(h, (uint64_t)rank[upper]));
     }
-    table_cell(t, "%s", "");
+    table_cells(t, "%s", "");
 }
 
 static void warn_of_few(const struct histogram *h)

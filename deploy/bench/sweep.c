@@ -190,11 +190,10 @@ int sweep_print(const struct sweep *s, struct error *e)
     json_array_foreach(s->points, i, point)
     {
         const char *doubt = json_string_value(json_object_get(point, "doubt"));
-        table_cell(t, "%.1f", offered_at(s, i));
-        table_cell(t, "%.1f", json_number_value(json_object_get(point, "achieved_rps")));
-        table_cell(t, "%.3f", json_number_value(json_object_get(point, "p50_ms")));
-        table_cell(t, "%.3f", json_number_value(json_object_get(point, "p99_ms")));
-        table_cell(t, "%s", doubt ? doubt : "");
+        table_cells(t, "%.1f|%.1f|%.3f|%.3f|%s", offered_at(s, i),
+                    json_number_value(json_object_get(point, "achieved_rps")),
+                    json_number_value(json_object_get(point, "p50_ms")),
+                    json_number_value(json_object_get(point, "p99_ms")), doubt ? doubt : "");
     }
     printf("\ncapacity, closed loop: %.1f/s\n", s->capacity_rps);
     return table_end(t, e);

@@ -62,17 +62,13 @@ int build_print_json(const struct build *b, struct error *e)
 
 static void table_exit(struct table *t, const struct placed_exit *exit, const struct built *o)
 {
-    char text[32];
+    char projection[32], index[32];
 
-    table_cell(t, "%s", exit->name);
-    table_cell(t, "%s", o->info.kind);
-    table_cell(t, "%d", o->info.dim);
-    table_cell(t, "%lld", (long long)o->info.entries);
-    table_cell(t, "%s", table_bytes((double)o->info.projection_bytes, text, sizeof text));
-    table_cell(t, "%s", table_bytes((double)o->info.index_bytes, text, sizeof text));
-    table_cell(t, "%.4g", o->info.threshold);
-    table_cell(t, "%.1f%%", 100 * o->label_agreement);
-    table_cell(t, "%.1f%%", 100 * o->hit_share);
+    table_cells(t, "%s|%s|%d|%lld|%s|%s|%.4g|%.1f%%|%.1f%%", exit->name, o->info.kind, o->info.dim,
+                (long long)o->info.entries,
+                table_bytes((double)o->info.projection_bytes, projection, sizeof projection),
+                table_bytes((double)o->info.index_bytes, index, sizeof index), o->info.threshold,
+                100 * o->label_agreement, 100 * o->hit_share);
     table_number(t, "%.2f%%", 100 * o->agreement);
 }
 

@@ -247,14 +247,9 @@ static void table_entry(struct table *t, const struct kinds_entry *x)
     const struct evidence_exit *at = &x->evidence->exit[x->column];
     char text[32];
 
-    table_cell(t, "%s", at->name);
-    table_cell(t, "%s", at->kind);
-    table_cell(t, "%.1f%%", 100 * x->agreement);
-    table_cell(t, "%.1f%%", 100 * x->share);
-    table_cell(t, "%.2f%%", 100 * at->lookup);
-    table_cell(t, "%s", table_bytes((double)x->bytes, text, sizeof text));
-    table_cell(t, "%.1f%%", 100 * x->time);
-    table_cell(t, "%s", x->won ? "wins" : "");
+    table_cells(t, "%s|%s|%.1f%%|%.1f%%|%.2f%%|%s|%.1f%%|%s", at->name, at->kind, 100 * x->agreement,
+                100 * x->share, 100 * at->lookup, table_bytes((double)x->bytes, text, sizeof text),
+                100 * x->time, x->won ? "wins" : "");
 }
 
 int kinds_print(const struct kinds_contest *c, struct error *e)

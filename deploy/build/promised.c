@@ -284,16 +284,12 @@ static void table_exit(struct table *t, const struct promised *p, int k)
     const struct promise_result *r = &p->choice.certified;
     double answered = (double)r->exit[k].answered;
 
-    table_cell(t, "%s", x->name);
-    table_cell(t, "%.1f%%", 100 * x->before);
-    table_cell(t, "%.2f%%", 100 * x->lookup);
-    table_cell(t, "%.1f%%", 100 * p->choice.forecast.saves[k]);
-    table_cell(t, "%+.1f%%", 100 * p->choice.forecast.marginal[k]);
-    table_cell(t, "%.4g", p->choice.threshold[k]);
-    table_cell(t, "%.1f%%", 100 * answered / (double)r->points);
+    table_cells(t, "%s|%.1f%%|%.2f%%|%.1f%%|%+.1f%%|%.4g|%.1f%%", x->name, 100 * x->before, 100 * x->lookup,
+                100 * p->choice.forecast.saves[k], 100 * p->choice.forecast.marginal[k],
+                p->choice.threshold[k], 100 * answered / (double)r->points);
     table_number(t, "%.2f%%", p->evidence.truth ? 100 * (double)r->exit[k].right / answered : NAN);
     table_number(t, "%.2f%%", 100 * (double)r->exit[k].agreed / answered);
-    table_cell(t, "%s", verdict_on(p, k));
+    table_cells(t, "%s", verdict_on(p, k));
 }
 
 /* What the network loses against float32 where no exit answers; agreement with it. */

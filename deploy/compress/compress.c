@@ -178,11 +178,8 @@ static int print_table(const struct compressing *c, struct error *e)
         const struct way *w = &c->ways.way[i];
         if (!w->level)
             continue;
-        table_cell(t, "%.60s", layer_name(c, w->layer));
-        table_cell(t, "%s", kinds[w->kind].text);
-        table_cell(t, "%d", w->all);
-        table_cell(t, "%d", w->keep[w->level]);
-        table_cell(t, "%.6f", w->loss[w->level]);
+        table_cells(t, "%.60s|%s|%d|%d|%.6f", layer_name(c, w->layer), kinds[w->kind].text, w->all,
+                    w->keep[w->level], w->loss[w->level]);
     }
     if ((rc = table_end(t, e)))
         return rc;

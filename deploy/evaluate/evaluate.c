@@ -160,16 +160,14 @@ static void table_exit(struct table *t, const struct eval *v, int i)
     const struct placed_exit *at = &v->place.exit[i];
     char text[32];
 
-    table_cell(t, "%s", at->name);
-    table_cell(t, "%s", x->cached ? x->info.kind : "none");
-    table_cell(t, "%d of %d", at->cut.depth, v->place.depth);
-    table_cell(t, "%.0f%%", 100 * at->cut.flops_share);
+    table_cells(t, "%s|%s|%d of %d|%.0f%%", at->name, x->cached ? x->info.kind : "none", at->cut.depth,
+                v->place.depth, 100 * at->cut.flops_share);
     table_number(t, "%.1f%%", 100 * share(x->answered, v->result.requests));
     table_number(t, "%.1f%%", v->result.labelled ? 100 * share(x->right, x->answered) : NAN);
     table_number(t, "%.1f%%", 100 * share(x->agreed, x->answered));
     table_number(t, "%.1f%%", 100 * share(x->oracle, x->lookups));
-    table_cell(t, "%.0f", (x->lookup_ns + x->descriptor_ns) / (double)v->result.requests / 1e3);
-    table_cell(t, "%s", table_bytes((double)x->info.total_bytes, text, sizeof text));
+    table_cells(t, "%.0f|%s", (x->lookup_ns + x->descriptor_ns) / (double)v->result.requests / 1e3,
+                table_bytes((double)x->info.total_bytes, text, sizeof text));
 }
 
 /* The network by itself, where it is not the float32 one that the accuracy is compared with. */

@@ -52,16 +52,11 @@ static void table_point(struct table *t, const struct frontier *f, const char *n
                         const struct frontier_point *p, const struct frontier_point *half)
 {
     if (isnan(most))
-        table_cell(t, "as built");
+        table_cells(t, "as built");
     else
-        table_cell(t, "%.2f", 100 * most);
-    table_cell(t, "%s", name);
-    table_cell(t, "%.2f", 100 * p->loss);
-    table_cell(t, "%.2f%%", 100 * p->agreement);
-    table_cell(t, "%.1f%%", 100 * p->early);
-    table_cell(t, "%.1f%%", 100 * p->time);
-    table_cell(t, "%.3f ms", p->time * f->network_ms);
-    table_cell(t, "%.1f%%", 100 * half->by_half);
+        table_cells(t, "%.2f", 100 * most);
+    table_cells(t, "%s|%.2f|%.2f%%|%.1f%%|%.1f%%|%.3f ms|%.1f%%", name, 100 * p->loss, 100 * p->agreement,
+                100 * p->early, 100 * p->time, p->time * f->network_ms, 100 * half->by_half);
 }
 
 static void table_loss(struct table *t, const struct frontier *f, double most)

@@ -128,22 +128,19 @@ static void table_layer(struct table *t, const struct inspection *s, int i)
     const struct node *n = &s->graph->nodes[i];
     const struct cut *c = cut_after(s, i);
     struct tensor out = output_of(s->graph, n);
-    char text[128];
+    char op[128], shape[128], flops[32], parameters[32], bytes[32];
 
-    table_cell(t, "%d", i);
-    table_cell(t, "%.60s", n->name ? n->name : "");
-    op_text(n, text, sizeof text);
-    table_cell(t, "%s", text);
-    tensor_describe(&out, text, sizeof text);
-    text[strcspn(text, " ")] = 0;
-    table_cell(t, "%s", text);
-    table_cell(t, "%s", table_count(graph_node_flops(s->graph, i, 1), text, sizeof text));
-    table_cell(t, "%s", table_count((double)graph_node_parameters(s->graph, i), text, sizeof text));
-    table_cell(t, "%s", table_bytes(out.dtype ? (double)tensor_bytes(&out) : 0, text, sizeof text));
+    op_text(n, op, sizeof op);
+    tensor_describe(&out, shape, sizeof shape);
+    shape[strcspn(shape, " ")] = 0;
+    table_cells(t, "%d|%.60s|%s|%s|%s|%s|%s", i, n->name ? n->name : "", op, shape,
+                table_count(graph_node_flops(s->graph, i, 1), flops, sizeof flops),
+                table_count((double)graph_node_parameters(s->graph, i), parameters, sizeof parameters),
+                table_bytes(out.dtype ? (double)tensor_bytes(&out) : 0, bytes, sizeof bytes));
     if (c)
-        table_cell(t, "%s layer %d, %.0f%%", c->after_block ? "*" : "-", c->depth, 100 * c->flops_share);
+        table_cells(t, "%s layer %d, %.0f%%", c->after_block ? "*" : "-", c->depth, 100 * c->flops_share);
     else
-        table_cell(t, "%s", "");
+        table_cells(t, "%s", "");
 }
 
 static int print_table(const struct inspection *s, struct error *e)

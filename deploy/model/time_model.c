@@ -57,14 +57,10 @@ static int print_json(const struct timing *o, const struct profile *p, struct er
 
 static void table_layer(struct table *t, const struct profile_layer *l, double total)
 {
-    table_cell(t, "%.60s", l->name ? l->name : "");
-    table_cell(t, "%s", l->op);
-    table_cell(t, "%s", l->kernel ? l->kernel : "");
-    table_cell(t, "%.3f", l->median_ms);
-    table_cell(t, "%.3f", l->min_ms);
-    table_cell(t, "%.3f", l->p99_ms);
-    table_cell(t, "%.1f", total > 0 ? 100 * l->median_ms / total : 0);
-    table_cell(t, "%.1f", l->median_ms > 0 ? l->flops / l->median_ms / 1e6 : 0);
+    table_cells(t, "%.60s|%s|%s|%.3f|%.3f|%.3f|%.1f|%.1f", l->name ? l->name : "", l->op,
+                l->kernel ? l->kernel : "", l->median_ms, l->min_ms, l->p99_ms,
+                total > 0 ? 100 * l->median_ms / total : 0,
+                l->median_ms > 0 ? l->flops / l->median_ms / 1e6 : 0);
 }
 
 static int print_table(const struct timing *o, const struct profile *p, struct error *e)

@@ -60,20 +60,18 @@ static void row(struct table *t, const struct history_event *x)
 {
     char text[HISTORY_WHY_BYTES];
     bool promised = x->terms.certainty > 0;
-    table_cell(t, "%s", history_time(x->at_ms, text));
-    table_cell(t, "%s", history_word(x->kind));
-    table_cell(t, "%llu", (unsigned long long)x->serial);
+    table_cells(t, "%s|%s|%llu", history_time(x->at_ms, text), history_word(x->kind),
+                (unsigned long long)x->serial);
     if (x->points)
-        table_cell(t, "%lld", (long long)x->points);
+        table_cells(t, "%lld", (long long)x->points);
     else
-        table_cell(t, "-");
+        table_cells(t, "-");
     percent(t, x->loss, true);
     percent(t, x->upper, true);
     percent(t, x->terms.budget, promised);
-    table_cell(t, "%s", !promised ? "-" : x->terms.agreement ? "agreement" : "accuracy");
+    table_cells(t, "%s", !promised ? "-" : x->terms.agreement ? "agreement" : "accuracy");
     percent(t, x->early_share, true);
-    table_cell(t, "%s", history_answered(x, text, sizeof text));
-    table_cell(t, "%s", x->why);
+    table_cells(t, "%s|%s", history_answered(x, text, sizeof text), x->why);
 }
 
 int history_table(const struct history_event *event, int n, struct error *e)

@@ -158,19 +158,18 @@ void host_report_print(const struct host_report *r)
     puts("");
     t = table_new("host|address|ready|heard|clock|memory|supervisor", "llrrrrl");
     for (int i = 0; i < r->p->n_hosts; i++) {
-        table_cell(t, "%s", r->p->host[i].name);
-        table_cell(t, "%s", r->p->host[i].address);
-        table_cell(t, "%d/%d", sum[i].ready, sum[i].processes);
+        table_cells(t, "%s|%s|%d/%d", r->p->host[i].name, r->p->host[i].address, sum[i].ready,
+                    sum[i].processes);
         if (sum[i].bytes)
-            table_cell(t, "%.0f ms ago", (double)sum[i].age_ns / NS_PER_MS);
+            table_cells(t, "%.0f ms ago", (double)sum[i].age_ns / NS_PER_MS);
         else
-            table_cell(t, "%s", "-");
+            table_cells(t, "-");
         if (sum[i].clock_known)
-            table_cell(t, "+- %.0f us", (double)sum[i].clock_error_ns / NS_PER_US);
+            table_cells(t, "+- %.0f us", (double)sum[i].clock_error_ns / NS_PER_US);
         else
-            table_cell(t, "%s", "-");
-        table_cell(t, "%s", sum[i].bytes ? table_bytes((double)sum[i].bytes, text, sizeof text) : "-");
-        table_cell(t, "%s", r->supervisor[i][0] ? r->supervisor[i] : "not asked");
+            table_cells(t, "-");
+        table_cells(t, "%s|%s", sum[i].bytes ? table_bytes((double)sum[i].bytes, text, sizeof text) : "-",
+                    r->supervisor[i][0] ? r->supervisor[i] : "not asked");
     }
     table_end(t, NULL);
     printf("\nlinks between stages: %d of %d up, %d of them within a host%s%s\n", links.up, links.n,

@@ -235,21 +235,17 @@ static void table_row(struct table *t, const struct status_row *row)
     const struct process_status *told = row->told;
     char text[32];
 
-    table_cell(t, "%s", row->role);
-    table_cell(t, "%s", row->host);
+    table_cells(t, "%s|%s", row->role, row->host);
     if (row->pid)
-        table_cell(t, "%lld", (long long)row->pid);
+        table_cells(t, "%lld", (long long)row->pid);
     else
-        table_cell(t, "%s", "-");
-    table_cell(t, "%s", row->state);
-    table_cell(t, "%llu", told ? (unsigned long long)told->last.jobs : 0ull);
-    table_cell(t, "%llu", told ? (unsigned long long)told->last.lookups : 0ull);
-    table_cell(t, "%u", told ? told->outstanding : 0u);
-    table_cell(t, "%s",
-               told && told->last.resident_bytes
-                   ? table_bytes((double)told->last.resident_bytes, text, sizeof text)
-                   : "-");
-    table_cell(t, "%.90s", told ? told->engine : "");
+        table_cells(t, "-");
+    table_cells(t, "%s|%llu|%llu|%u|%s|%.90s", row->state, told ? (unsigned long long)told->last.jobs : 0ull,
+                told ? (unsigned long long)told->last.lookups : 0ull, told ? told->outstanding : 0u,
+                told && told->last.resident_bytes
+                    ? table_bytes((double)told->last.resident_bytes, text, sizeof text)
+                    : "-",
+                told ? told->engine : "");
 }
 
 static void print_requests(const struct status *s)

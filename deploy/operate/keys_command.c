@@ -137,11 +137,8 @@ static void list_rows(struct table *t, const struct allow_list *list, const char
     char moment[MOMENT_BYTES];
     for (int i = 0; i < list->n; i++) {
         const struct allowed *a = &list->entry[i];
-        table_cell(t, "%s", party_name(a->role));
-        table_cell(t, "%s", a->name);
-        table_cell(t, "%s", moment_text(a->until_s, moment));
-        table_cell(t, "%s", state_of(a));
-        table_cell(t, "%s", what ? what : a->key);
+        table_cells(t, "%s|%s|%s|%s|%s", party_name(a->role), a->name, moment_text(a->until_s, moment),
+                    state_of(a), what ? what : a->key);
     }
 }
 

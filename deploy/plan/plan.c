@@ -244,12 +244,9 @@ static int print_table(const struct plan *p, const char *written, struct error *
     t = table_new("stage|last layer|layer|expected ms|transfer ms|workers", "llrrrr");
     for (int s = 0; s < p->stages; s++) {
         bool end = s == p->stages - 1;
-        table_cell(t, "%d", s);
-        table_cell(t, "%.80s", last_of(p, s));
-        table_cell(t, "%d", end ? graph_depth(p->graph) : p->cuts[p->chosen[s]].depth);
-        table_cell(t, "%.3f", stage_ms(p, s));
-        table_cell(t, "%.3f", end ? 0 : p->transfer_ms[p->chosen[s]]);
-        table_cell(t, "%d", p->pipeline->stage[s].n_replicas);
+        table_cells(t, "%d|%.80s|%d|%.3f|%.3f|%d", s, last_of(p, s),
+                    end ? graph_depth(p->graph) : p->cuts[p->chosen[s]].depth, stage_ms(p, s),
+                    end ? 0 : p->transfer_ms[p->chosen[s]], p->pipeline->stage[s].n_replicas);
     }
     rc = table_end(t, e);
     printf("\nwhole model %.3f ms on one worker of %d thread%s; written to %s\n%s\n", p->profile.median_ms,

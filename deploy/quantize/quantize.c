@@ -290,12 +290,12 @@ static int print_table(const struct quantizing *q, struct error *e)
 
     for (int p = 0; p < PRECISIONS; p++) {
         const struct tried *at = &q->tried[p];
-        table_cell(t, "%s", engine_precision_name((enum exec_precision)p));
+        table_cells(t, "%s", engine_precision_name((enum exec_precision)p));
         table_number(t, "%.3f", at->runs ? at->median_ms : NAN);
         table_number(t, "%.2f%%", at->runs ? 100 * share(at->same, q) : NAN);
         table_number(t, "%.2f%%", at->runs ? 100 * accuracy(q, at) : NAN);
         table_number(t, "%.2f points", at->runs ? 100 * at->upper : NAN);
-        table_cell(t, "%s", verdict_on(q, at));
+        table_cells(t, "%s", verdict_on(q, at));
     }
     rc = table_end(t, e);
     printf(

@@ -84,9 +84,9 @@ static void value_cell(struct table *t, double value, const char *unit)
     bool share = unit && !strcmp(unit, "%");
 
     if (isfinite(value))
-        table_cell(t, "%s", ticks_format(text, sizeof text, share ? 100 * value : value, unit));
+        table_cells(t, "%s", ticks_format(text, sizeof text, share ? 100 * value : value, unit));
     else
-        table_cell(t, "-");
+        table_cells(t, "-");
 }
 
 static void change_row(struct table *t, const struct change *x)
@@ -95,25 +95,25 @@ static void change_row(struct table *t, const struct change *x)
     char name[sizeof x->name], low[32], high[32];
 
     snprintf(name, sizeof name, "%s", x->name);
-    table_cell(t, "%s", harmless(name));
+    table_cells(t, "%s", harmless(name));
     value_cell(t, x->kind == CHANGE_DISTANCE ? NAN : x->before, x->unit);
     value_cell(t, x->kind == CHANGE_DISTANCE ? NAN : x->after, x->unit);
     if (x->kind == CHANGE_DISTANCE)
-        table_cell(t, "apart by %.2g", x->effect.change);
+        table_cells(t, "apart by %.2g", x->effect.change);
     else if (isfinite(x->effect.change))
-        table_cell(t, "%s%s", comparison_percent(x->effect.change, 3, low, sizeof low), unit);
+        table_cells(t, "%s%s", comparison_percent(x->effect.change, 3, low, sizeof low), unit);
     else
-        table_cell(t, "-");
+        table_cells(t, "-");
     if (isfinite(x->effect.low))
-        table_cell(t, "%s to %s", comparison_percent(x->effect.low, 2, low, sizeof low),
-                   comparison_percent(x->effect.high, 2, high, sizeof high));
+        table_cells(t, "%s to %s", comparison_percent(x->effect.low, 2, low, sizeof low),
+                    comparison_percent(x->effect.high, 2, high, sizeof high));
     else
-        table_cell(t, " ");
+        table_cells(t, " ");
     if (isfinite(x->p))
-        table_cell(t, x->p < 0.001 ? "<0.001" : "%.3f", x->p);
+        table_cells(t, x->p < 0.001 ? "<0.001" : "%.3f", x->p);
     else
-        table_cell(t, " ");
-    table_cell(t, "%s", comparison_verdicts[x->verdict]);
+        table_cells(t, " ");
+    table_cells(t, "%s", comparison_verdicts[x->verdict]);
 }
 
 static int print_table(const struct compare *c, struct error *e)

@@ -46,7 +46,6 @@ struct simulate {
 
 static int measure(struct simulate *a, struct error *e)
 {
-    struct measure_options o = {.requests = a->requests ? a->requests : 1000, .runs = a->runs};
     struct model_shape *model = malloc(sizeof *model);
     struct dataset *data = NULL;
     struct progress progress;
@@ -65,8 +64,8 @@ static int measure(struct simulate *a, struct error *e)
                           e);
     progress_close(&progress);
     free(model);
-    o.data = data;
-    if (!rc && !(rc = simulate_measure(&a->m, a->pipeline, &o, e)) &&
+    if (!rc &&
+        !(rc = simulate_measure(&a->m, a->pipeline, data, a->requests ? a->requests : 1000, a->runs, e)) &&
         !(rc = measured_save(a->m, a->measured, e)))
         printf("measured %s on %s; written to %s\n", a->m->model, a->m->machine, a->measured);
     dataset_close(data);

@@ -24,7 +24,6 @@
 
 struct measuring {
     const struct pipeline *pipeline;
-    const struct measure_options *options;
     struct graph *graph;
     struct placement *place;
     struct measured *m;
@@ -319,7 +318,7 @@ static void to_first_speed(struct measuring *g, double now_us)
             g->m->batch[b].us[i] *= by;
 }
 
-static int measure(struct measuring *g, struct error *e)
+static int measure(struct measuring *g, const struct dataset *data, int requests, int runs, struct error *e)
 {
     const struct pipeline *p = g->pipeline;
     double before, after;
@@ -329,9 +328,9 @@ static int measure(struct measuring *g, struct error *e)
         most = p->stage[s].max_batch > most ? p->stage[s].max_batch : most;
     if ((rc = placement_load(&g->graph, p, e)) || (rc = placement_resolve(g->place, g->graph, p, e)) ||
         (rc = describe_exits(g, e)) ||
-        (rc = phases_ask(&g->ask, p, g->graph, g->options->data, g->options->requests, g->caches, e)) ||
+        (rc = phases_ask(&g->ask, p, g->graph, data, requests, g->caches, e)) ||
         (rc = phases_refer(&before, &g->ask, e)) ||
-        (rc = simulate_time_model(g->m, g->graph, p, g->options->data, most, g->options->runs, e)) ||
+        (rc = simulate_time_model(g->m, g->graph, p, data, most, runs, e)) ||
         (rc = phases_refer(&after, &g->ask, e)) || (rc = simulate_time_messages(g->m, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
@@ -350,16 +349,16 @@ static int measure(struct measuring *g, struct error *e)
     return fit_wakes(g, e);
 }
 
-int simulate_measure(struct measured **out, const struct pipeline *p, const struct measure_options *o,
-                     struct error *e)
+int simulate_measure(struct measured **out, const struct pipeline *p, const struct dataset *data,
+                     int requests, int runs, struct error *e)
 {
-    struct measuring g = {.pipeline = p, .options = o, .by_sockets = !p->shared_memory};
+    struct measuring g = {.pipeline = p, .by_sockets = !p->shared_memory};
     int rc;
 
     *out = NULL;
     g.m = calloc(1, sizeof *g.m);
     g.place = calloc(1, sizeof *g.place);
-    rc = g.m && g.place ? measure(&g, e) : error_set(e, FL_NOMEM, "no memory");
+    rc = g.m && g.place ? measure(&g, data, requests, runs, e) : error_set(e, FL_NOMEM, "no memory");
     phases_release(&g.ask);
     graph_free(g.graph);
     free(g.place);

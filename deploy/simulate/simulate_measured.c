@@ -226,45 +226,45 @@ void measured_free(struct measured *m)
     free(m);
 }
 
-static int read_shares(struct measured *m, json_t *root, const char *path, struct error *e)
+int measured_take_shares(struct measured *m, const char *path, struct error *e)
 {
     struct file f = {path, false, e, FL_OK};
     double sum = 0;
+    json_t *root, *a, *o;
     size_t i;
-    int n;
-    json_t *a = list(&f, root, "exits", &n, 1, PIPELINE_MAX_EXITS + 1), *o;
+    int n, exit;
+
+    if ((f.rc = json_file_load(&root, path, e)))
+        return f.rc;
     for (int k = 0; k < m->n_exits; k++)
         m->exit[k].share = 0;
+    a = list(&f, root, "exits", &n, 1, PIPELINE_MAX_EXITS + 1);
     json_array_foreach(a, i, o)
     {
         const char *name = json_string_value(json_object_get(o, "name"));
-        for (int k = 0; k < m->n_exits; k++)
-            if (name && !strcmp(m->exit[k].name, name)) {
-                number(&f, o, "share", &m->exit[k].share, 0, 1, 6);
-                sum += m->exit[k].share;
-            }
+        if (!name || (exit = measured_find_exit(m, name)) < 0)
+            continue;
+        number(&f, o, "share", &m->exit[exit].share, 0, 1, 6);
+        sum += m->exit[exit].share;
     }
     if (sum > 1 + 1e-6)
         wrong(&f, "share", "of all exits is more than 1 in sum");
-    return f.rc;
-}
-
-int measured_take_shares(struct measured *m, const char *path, struct error *e)
-{
-    json_t *root;
-    int rc = json_file_load(&root, path, e);
-
-    if (rc)
-        return rc;
-    rc = read_shares(m, root, path, e);
     json_decref(root);
-    return rc;
+    return f.rc;
 }
 
 int measured_find_cut(const struct measured *m, const char *name)
 {
     for (int i = 0; i < m->n_cuts; i++)
         if (!strcmp(m->cut[i].name, name))
+            return i;
+    return -1;
+}
+
+int measured_find_exit(const struct measured *m, const char *name)
+{
+    for (int i = 0; i < m->n_exits; i++)
+        if (!strcmp(m->exit[i].name, name))
             return i;
     return -1;
 }

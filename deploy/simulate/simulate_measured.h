@@ -34,33 +34,27 @@ struct measured_exit {
     double descriptor_us, lookup_us, lookup_row_us;
 };
 
-/* CPU time in us unless the name says otherwise.
- * client_watch       before a request is due an open loop's client watches the clock for so long
- * background_cores   that processes and the client use without any request
- * stage_kilobyte     beside the fixed cost of a request that comes or goes: per 1000 bytes
- * stage_cold_share   the first batch after a pause computes for so much longer
- * stage_crowd_share  with all cores busy a batch computes so much / its rows longer, beside all_busy: it
- * waits for weights, once for all rows cache              a look-up message and its verdict, beyond the cache
- * itself io, io_kilobyte    in the thread that moves bytes, at the sender and at the receiver: where sockets
- * do thread_switch      of a thread that was woken */
-#define MEASURED_COSTS(X) \
-    X(client_send)        \
-    X(client_receive)     \
-    X(client_watch)       \
-    X(background_cores)   \
-    X(broker_request)     \
-    X(broker_result)      \
-    X(stage_receive)      \
-    X(stage_send)         \
-    X(stage_kilobyte)     \
-    X(stage_lookup)       \
-    X(stage_verdict)      \
-    X(stage_cold_share)   \
-    X(stage_crowd_share)  \
-    X(cache)              \
-    X(io)                 \
-    X(io_kilobyte)        \
-    X(thread_switch)
+/* CPU time in us unless the name says otherwise. */
+#define MEASURED_COSTS(X)                                                                                 \
+    X(client_send)                                                                                        \
+    X(client_receive)                                                                                     \
+    X(client_watch)     /* before a request is due an open loop's client watches the clock for so long */ \
+    X(background_cores) /* that processes and the client use without any request */                       \
+    X(broker_request)                                                                                     \
+    X(broker_result)                                                                                      \
+    X(stage_receive)                                                                                      \
+    X(stage_send)                                                                                         \
+    X(stage_kilobyte) /* beside the fixed cost of a request that comes or goes: per 1000 bytes */         \
+    X(stage_lookup)                                                                                       \
+    X(stage_verdict)                                                                                      \
+    X(stage_cold_share)  /* the first batch after a pause computes for so much longer */                  \
+    X(stage_crowd_share) /* with all cores busy a batch computes so much / its rows longer, beside        \
+                            all_busy: it waits for weights, once for all rows */                          \
+    X(cache)             /* a look-up message and its verdict, beyond the cache itself */                 \
+    X(io)                /* in the thread that moves bytes, at the sender and at the receiver: where      \
+                            sockets do */                                                                 \
+    X(io_kilobyte)                                                                                        \
+    X(thread_switch) /* of a thread that was woken */
 
 struct measured_costs {
 #define X(name) double name;
@@ -70,8 +64,7 @@ struct measured_costs {
 
 struct measured {
     char model[MEASURED_NAME_BYTES], machine[MEASURED_NAME_BYTES];
-    char digest[DIGEST_TEXT_BYTES]; /* of the model's file; "" in files that were written
-                                     * before there was one */
+    char digest[DIGEST_TEXT_BYTES]; /* of the model's file */
     int threads, cores;
     double all_busy; /* speed of each core when all compute, relative to one alone */
     double input_bytes, answer_bytes;
@@ -92,6 +85,7 @@ int measured_take_shares(struct measured *m, const char *path, struct error *e);
 void measured_free(struct measured *m);
 /* Index of the cut behind the node of that name; -1: none. */
 int measured_find_cut(const struct measured *m, const char *name);
+int measured_find_exit(const struct measured *m, const char *name); /* likewise, by the exit's own */
 /* What pieces first..last took in that run (modulo how many there are) of a batch, us. At a batch size that
  * was not measured: between the two nearest, or as the largest one per request. */
 double measured_run_us(const struct measured *m, int rows, int run, int first, int last);

@@ -210,11 +210,11 @@ static int print_loads(const struct search *s, struct error *e)
     int rc;
     for (int i = 0; i < s->n_results; i++) {
         const struct simulation_result *x = s->result[i];
-        table_cell(t, s->offered[i] > 0 ? "%.1f" : "closed", s->offered[i] * cells);
-        table_cell(t, "%.1f", x->throughput * cells);
+        table_cells(t, s->offered[i] > 0 ? "%.1f" : "closed", s->offered[i] * cells);
+        table_cells(t, "%.1f", x->throughput * cells);
         for (size_t k = 0; k < N_LATENCIES; k++)
-            table_cell(t, "%.3f", ms(x, latencies[k].share));
-        table_cell(t, "%.2f%%", 100 * (double)(x->arrived - x->answered) / (double)x->arrived);
+            table_cells(t, "%.3f", ms(x, latencies[k].share));
+        table_cells(t, "%.2f%%", 100 * (double)(x->arrived - x->answered) / (double)x->arrived);
     }
     rc = table_end(t, e);
     if (s->saturation > 0)
@@ -240,18 +240,13 @@ static int print_processes(const struct search *s, struct error *e)
             io += q->io_busy;
             most = fmax(most, q->busy);
         }
-        table_cell(t, "%s", process_name(p, true, name, sizeof name));
-        table_cell(t, "%d", next - first);
-        table_cell(t, "%.1f%%", 100 * sum / (next - first));
-        table_cell(t, "%.1f%%", 100 * most);
-        table_cell(t, "%.1f%%", 100 * io / (next - first));
-        if (p->role == ROLE_STAGE) {
-            table_cell(t, "%.2f", mean_batch(&x->stage[p->stage]));
-            table_cell(t, "%.3f", x->stage[p->stage].queue_ns / NS_PER_MS);
-        } else { /* has no queue */
-            table_cell(t, "%s", "");
-            table_cell(t, "%s", "");
-        }
+        table_cells(t, "%s|%d|%.1f%%|%.1f%%|%.1f%%", process_name(p, true, name, sizeof name), next - first,
+                    100 * sum / (next - first), 100 * most, 100 * io / (next - first));
+        if (p->role == ROLE_STAGE)
+            table_cells(t, "%.2f|%.3f", mean_batch(&x->stage[p->stage]),
+                        x->stage[p->stage].queue_ns / NS_PER_MS);
+        else
+            table_cells(t, "|"); /* it has no queue */
     }
     return table_end(t, e);
 }
@@ -271,7 +266,7 @@ static int by_load(const void *a, const void *b)
 static int print_hosts(const struct search *s, struct error *e)
 {
     const struct cluster *c = s->cluster;
-    struct ranked ranked[WORLD_MAX_HOSTS];
+    struct ranked ranked[WORLD_MAX_HOSTS] = {0};
     struct table *t = table_new("host|cores busy|of|out Gbit/s|in Gbit/s|link", "lrrrrr");
     char name[64];
     int rc;
@@ -282,12 +277,9 @@ static int print_hosts(const struct search *s, struct error *e)
     qsort(ranked, (size_t)c->n_hosts, sizeof *ranked, by_load);
     for (int i = 0; i < c->n_hosts && i < MOST_ROWS; i++) {
         const struct simulation_link *l = &last_result(s)->link[ranked[i].host];
-        table_cell(t, "%s", host_name(c, ranked[i].host, name, sizeof name));
-        table_cell(t, "%.2f", l->cores);
-        table_cell(t, "%d", cluster_kind_of(c, ranked[i].host)->host.cores);
-        table_cell(t, "%.3f", l->out_bytes * GBPS);
-        table_cell(t, "%.3f", l->in_bytes * GBPS);
-        table_cell(t, "%.1f%%", 100 * fmax(l->out, l->in));
+        table_cells(t, "%s|%.2f|%d|%.3f|%.3f|%.1f%%", host_name(c, ranked[i].host, name, sizeof name),
+                    l->cores, cluster_kind_of(c, ranked[i].host)->host.cores, l->out_bytes * GBPS,
+                    l->in_bytes * GBPS, 100 * fmax(l->out, l->in));
     }
     rc = table_end(t, e);
     if (c->n_hosts > MOST_ROWS)

@@ -19,14 +19,6 @@ int setup_same_model(const struct measured *m, const struct graph *g, struct err
                      m->model, g->path);
 }
 
-static int find_exit(const struct measured *m, const char *name)
-{
-    for (int i = 0; i < m->n_exits; i++)
-        if (!strcmp(m->exit[i].name, name))
-            return i;
-    return -1;
-}
-
 struct stage_config setup_stage(const struct stage_config *like, int replicas)
 {
     return (struct stage_config){.threads = like->threads,
@@ -52,7 +44,7 @@ static int shape_from(struct setup_shape *out, const struct pipeline *p, const s
                          "the measurements know no caches: build them and measure again, or --no-cache");
     for (int i = 0; i < place->n_exits && caches; i++) {
         const struct placed_exit *x = &place->exit[i];
-        int cut = measured_find_cut(m, x->cut.name), exit = find_exit(m, x->name);
+        int cut = measured_find_cut(m, x->cut.name), exit = measured_find_exit(m, x->name);
         if (!placed_has_cache(x))
             continue;
         if (cut < 0 || exit < 0) { /* the build put no cache there, or has since: only people can tell */

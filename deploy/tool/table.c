@@ -63,21 +63,27 @@ struct table *table_new(const char *columns, const char *align)
     return t;
 }
 
-void table_cell(struct table *t, const char *format, ...)
+/* What a format's `|` becomes, so that one within a text parts nothing. */
+#define BETWEEN '\x1f'
+
+void table_cells(struct table *t, const char *formats, ...)
 {
-    char text[256];
+    char parted[256], text[2048], *rest = text, *cell;
     va_list args;
 
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    snprintf(parted, sizeof parted, "%s", formats);
+    for (char *bar = parted; (bar = strchr(bar, '|'));)
+        *bar = BETWEEN;
+    va_start(args, formats);
+    vsnprintf(text, sizeof text, parted, args);
     va_end(args);
-    if (t)
-        add(t, text);
+    while (t && (cell = strsep(&rest, (char[]){BETWEEN, '\0'})))
+        add(t, cell);
 }
 
 void table_number(struct table *t, const char *format, double x)
 {
-    table_cell(t, isfinite(x) ? format : "-", x);
+    table_cells(t, isfinite(x) ? format : "-", x);
 }
 
 static void print_cell(const struct table *t, int i, const int *width)

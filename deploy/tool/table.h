@@ -10,9 +10,9 @@ struct table;
 
 /* `columns` is "heading|heading|..."; align has 'l' or 'r' for each. Owned; ended by table_end. */
 struct table *table_new(const char *columns, const char *align);
-/* The next cell, row after row. */
-void table_cell(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same, of one number: "-" where it is not finite. */
+/* The next cells, row after row; a format for each: "%s|%d|%.1f%%". */
+void table_cells(struct table *t, const char *formats, ...) __attribute__((format(printf, 2, 3)));
+/* One cell of a number: "-" where it is not finite. */
 void table_number(struct table *t, const char *format, double x);
 /* Prints everything on stdout and frees it. FL_NOMEM when there was no memory for some of it. */
 int table_end(struct table *t, struct error *e);

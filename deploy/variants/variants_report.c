@@ -33,18 +33,13 @@ static void print_rows(const struct measurements *m, struct table *t)
     char text[32];
     for (int i = 0; i < m->n; i++) {
         const struct measured *x = &m->one[i];
-        table_cell(t, "%s", x->name);
-        table_cell(t, "%s", x->computes);
+        table_cells(t, "%s|%s", x->name, x->computes);
         table_number(t, "%.2f%%", 100 * accuracy(m, x));
-        table_cell(t, "%.2f%%", 100 * share(m, x->of.agreed));
-        table_cell(t, "%.2f", 100 * x->loss);
-        table_cell(t, "%.2f", 100 * x->upper);
-        table_cell(t, "%.3f", x->of.served_ms.mean);
-        table_cell(t, "%.3f", x->of.served_ms.p99);
-        table_cell(t, "%.3f", 1e3 * x->of.served_cpu_s);
-        table_cell(t, "%s", table_bytes(x->bytes, text, sizeof text));
+        table_cells(t, "%.2f%%|%.2f|%.2f|%.3f|%.3f|%.3f|%s", 100 * share(m, x->of.agreed), 100 * x->loss,
+                    100 * x->upper, x->of.served_ms.mean, x->of.served_ms.p99, 1e3 * x->of.served_cpu_s,
+                    table_bytes(x->bytes, text, sizeof text));
         table_number(t, "%.3f", 1e3 * x->joules);
-        table_cell(t, "%s", x->front ? "*" : "");
+        table_cells(t, "%s", x->front ? "*" : "");
     }
 }
 

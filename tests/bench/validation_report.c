@@ -56,15 +56,14 @@ static void print_figure(struct table *t, const struct load *l, enum figure figu
 {
     bool shown = (figure == THROUGHPUT) == (l->pass[0].rate <= 0);
     for (int i = 0; i < 2; i++)
-        table_cell(t, shown ? format : "", mean_of(l, figure, i));
-    table_cell(t, shown ? "%+.0f%%" : "", 100 * error_of(l, figure));
+        table_cells(t, shown ? format : "", mean_of(l, figure, i));
+    table_cells(t, shown ? "%+.0f%%" : "", 100 * error_of(l, figure));
 }
 
 static void print_row(struct table *t, const struct load *l)
 {
-    table_cell(t, "%s", l->shape);
-    table_cell(t, "%s", l->caches ? "yes" : "no");
-    table_cell(t, l->pass[0].rate > 0 ? "%.1f/s" : "saturated", l->pass[0].rate);
+    table_cells(t, "%s|%s", l->shape, l->caches ? "yes" : "no");
+    table_cells(t, l->pass[0].rate > 0 ? "%.1f/s" : "saturated", l->pass[0].rate);
     print_figure(t, l, P50, "%.2f");
     print_figure(t, l, P99, "%.2f");
     print_figure(t, l, THROUGHPUT, "%.1f");

@@ -68,20 +68,11 @@ int siege_table(const struct siege *s, struct error *e)
 
     for (int i = 0; i < s->n; i++) {
         const struct trial *r = &s->trial[i];
-        table_cell(t, "%s", r->fault->name);
-        table_cell(t, "%.40s", r->victim);
-        table_cell(t, "%lld", (long long)r->sum.sent);
-        table_cell(t, "%lld", (long long)r->sum.right);
-        table_cell(t, "%lld", (long long)r->sum.early);
-        table_cell(t, "%lld", (long long)errors(&r->sum));
-        table_cell(t, "%lld", (long long)r->sum.lost);
-        table_cell(t, "%lld", (long long)r->sum.doubled);
-        table_cell(t, "%lld", (long long)r->sum.met);
-        table_cell(t, "%.0f ms", r->sum.added_p50_ms);
-        table_cell(t, "%.0f ms", r->sum.added_p99_ms);
-        table_cell(t, "%.2f s", serving_s(r));
-        table_cell(t, "%.2f s", seconds(r->begun_ns, r->whole_ns));
-        table_cell(t, "%s", verdict(r));
+        table_cells(t, "%s|%.40s|%lld|%lld|%lld|%lld|%lld|%lld|%lld|%.0f ms|%.0f ms|%.2f s|%.2f s|%s",
+                    r->fault->name, r->victim, (long long)r->sum.sent, (long long)r->sum.right,
+                    (long long)r->sum.early, (long long)errors(&r->sum), (long long)r->sum.lost,
+                    (long long)r->sum.doubled, (long long)r->sum.met, r->sum.added_p50_ms,
+                    r->sum.added_p99_ms, serving_s(r), seconds(r->begun_ns, r->whole_ns), verdict(r));
     }
     return table_end(t, e);
 }
