@@ -1,107 +1,23 @@
 /* test_relay.c - requests that the broker hands on to other pipelines, with a fake clock */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "broker/dispatch_inside.h"
+#include "dispatch_world.h"
 
-#define MS NS_PER_MS
-enum { MANY = 1024, WORKER = 100, WORKERS = 8 };
+enum { WORKER = 100, WORKERS = 8 };
 
-/* One stage, with enough replicas that none is full; two other pipelines may be asked. */
-struct fixture {
-    struct pipeline pipeline;
-    struct dispatch *d;
-    uint64_t now;
-    bool deaf;  /* nobody takes what is handed on */
-    int refuse; /* no connection can be made */
-    int n_jobs, n_answers, n_relayed, n_aimed, n_called_off;
-    struct job job[MANY];
-    struct answer answer[MANY];
-    struct request relayed[MANY];
-    uint64_t called_off[MANY];
-    int place[MANY]; /* it went to */
-    struct status_reply status;
-    char aimed[MANY][MESSAGE_NAME_BYTES]; /* "": let go */
-};
+/* Who asks. */
+static const struct peer client = {.size = 8, .id = {1}};
 
-static int record_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
+static void control(struct fixture *f, const struct message *m)
 {
-    struct fixture *f = arg;
-    (void)replica;
-    f->job[f->n_jobs++] = m->job;
-    zmq_msg_close(payload);
-    return FL_OK;
-}
-
-static int record_answer(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
-{
-    struct fixture *f = arg;
-    (void)to, (void)payload;
-    if (m->type == MESSAGE_ANSWER)
-        f->answer[f->n_answers++] = m->answer;
-    return FL_OK;
-}
-
-static int record_control(void *arg, const struct peer *to, const struct message *m)
-{
-    (void)to;
-    if (m->type == MESSAGE_STATUS_REPLY)
-        ((struct fixture *)arg)->status = m->status_reply;
-    return FL_OK;
-}
-
-static void record_reset(void *arg, int replica)
-{
-    (void)arg, (void)replica;
-}
-
-static int record_relay(void *arg, int place, const struct message *m, zmq_msg_t *payload)
-{
-    struct fixture *f = arg;
-    if (m->type == MESSAGE_CANCEL) {
-        assert_null(payload);
-        assert_int_equal(m->cancel.n, 1);
-        f->called_off[f->n_called_off++] = m->cancel.request[0];
-        return FL_OK;
-    }
-    assert_int_equal(m->type, MESSAGE_REQUEST);
-    assert_int_equal(zmq_msg_size(payload), 16);
-    if (f->deaf)
-        return FL_AGAIN;
-    f->place[f->n_relayed] = place;
-    f->relayed[f->n_relayed++] = m->request;
-    zmq_msg_close(payload);
-    return FL_OK;
-}
-
-static int record_aim(void *arg, int place, const char *endpoint)
-{
-    struct fixture *f = arg;
-    (void)place;
-    snprintf(f->aimed[f->n_aimed++], MESSAGE_NAME_BYTES, "%s", endpoint ? endpoint : "");
-    return endpoint ? f->refuse : FL_OK;
-}
-
-static const struct peer somebody = {.size = 1, .id = {7}};
-
-static void control(struct fixture *f, struct message *m)
-{
-    dispatch_control(f->d, &somebody, m, f->now);
+    say(f, 7, m);
     dispatch_tick(f->d, f->now);
 }
 
-static void hello(struct fixture *f)
+static void workers_come(struct fixture *f)
 {
     static struct message m;
     for (unsigned i = 0; i < WORKERS; i++) {
-        memset(&m, 0, sizeof m);
         m.type = MESSAGE_HELLO;
         m.hello = (struct hello){
             .role = ROLE_STAGE, .replica = i, .incarnation = WORKER + i, .ready = true, .boot_id = "B"};
@@ -110,52 +26,29 @@ static void hello(struct fixture *f)
     }
 }
 
-static int begin(struct fixture *f, bool may_aim)
+/* One stage, with enough replicas that none is full; two other pipelines may be asked. */
+static int set_up(void **state)
 {
-    struct dispatch_io io = {f,
-                             record_job,
-                             record_answer,
-                             record_control,
-                             record_reset,
-                             NULL,
-                             record_relay,
-                             may_aim ? record_aim : NULL};
-    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
-    return dispatch_new(&f->d, &f->pipeline, &io, &self, f->now);
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
+    struct fixture *f;
+    int rc = setup(state);
+    if (rc)
+        return rc;
+    f = *state;
+    dispatch_free(f->d);
     f->pipeline.n_stages = 1;
     f->pipeline.stage[0] = (struct stage_config){.n_replicas = WORKERS, .max_batch = 64};
+    f->pipeline.cache.n_endpoints = 0;
     f->pipeline.broker = (struct broker_config){.max_requests = MANY,
                                                 .max_memory_mb = 64,
                                                 .deadline_ms = 1000,
                                                 .retries = 1,
                                                 .heartbeat_ms = 20,
                                                 .dead_after_ms = 100000};
-    f->now = 1000 * MS;
-    log_threshold = LOG_LEVEL_ERROR + 1;
-    *state = f;
-    if (begin(f, true))
+    f->slow = 1;
+    if (begin(f))
         return -1;
-    hello(f);
+    workers_come(f);
     return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    dispatch_free(f->d);
-    free(f);
-    return 0;
-}
-
-static void pass(struct fixture *f, uint64_t ms)
-{
-    f->now += ms * MS;
-    dispatch_tick(f->d, f->now);
 }
 
 static struct relay relay_to(const char *name, double share, double mirror)
@@ -185,27 +78,7 @@ static void aim(struct fixture *f, double share, double mirror)
     dispatch_away(f->d, 0, false, f->now);
 }
 
-static void ask_with(struct fixture *f, uint64_t id, uint32_t flags)
-{
-    static struct message m;
-    zmq_msg_t payload;
-    memset(&m, 0, sizeof m);
-    m.type = MESSAGE_REQUEST;
-    m.request =
-        (struct request){.id = id, .flags = flags, .input = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}}};
-    zmq_msg_init_size(&payload, 16);
-    memset(zmq_msg_data(&payload), 0, 16);
-    dispatch_client(f->d, &somebody, &m, &payload, f->now);
-    zmq_msg_close(&payload);
-    dispatch_tick(f->d, f->now);
-}
-
-static void ask(struct fixture *f, uint64_t id)
-{
-    ask_with(f, id, 0);
-}
-
-static void result(struct fixture *f, int label)
+static void computes(struct fixture *f, int label)
 {
     const struct job *j = &f->job[f->n_jobs - 1];
     struct result r = {.request = j->request,
@@ -255,10 +128,12 @@ static void fails(struct fixture *f, enum fl_code code)
     fails_of(f, f->n_relayed - 1, code);
 }
 
+static struct status_reply told_now; /* by status() */
+
 static const struct relay_status *status(struct fixture *f)
 {
-    dispatch_status(f->d, &f->status, f->now);
-    return f->status.n_relays ? &f->status.relay[0] : NULL;
+    dispatch_status(f->d, &told_now, f->now);
+    return told_now.n_relays ? &told_now.relay[0] : NULL;
 }
 
 static void test_what_is_handed_on_is_answered_there(void **state)
@@ -268,7 +143,7 @@ static void test_what_is_handed_on_is_answered_there(void **state)
 
     aim(f, 1, 0);
     assert_string_equal(f->aimed[0], "ipc://new");
-    ask_with(f, 42, JOB_NO_CACHE);
+    ask_with(f, 42, 0, JOB_NO_CACHE);
     assert_int_equal(f->n_relayed, 1);
     assert_int_equal(f->n_jobs, 0);
     assert_int_equal(f->relayed[0].deadline_ms, 500); /* half of the time: then there is the other half */
@@ -294,7 +169,7 @@ static void test_what_is_handed_on_is_answered_there(void **state)
     assert_int_equal(status(f)->answered, 1);
     assert_int_equal(status(f)->early, 1);
     assert_int_equal(status(f)->outstanding, 0);
-    assert_int_equal(f->status.in_flight, 0);
+    assert_int_equal(told_now.in_flight, 0);
     comes(f, 0, a); /* twice */
     assert_int_equal(f->n_answers, 1);
     assert_int_equal(f->d->counters.duplicates, 1);
@@ -315,13 +190,13 @@ static void test_shares_are_kept(void **state)
             to[f->place[before]]++;
             comes(f, f->place[before], good(f, before, 1));
         } else {
-            result(f, 1);
+            computes(f, 1);
         }
     }
     assert_in_range(to[0], 150, 250);
     assert_in_range(to[1], 340, 460);
     assert_int_equal(f->n_answers, 800);
-    assert_int_equal(f->status.failed, 0);
+    assert_int_equal(told_now.failed, 0);
 }
 
 static void test_what_it_fails_is_computed_here(void **state)
@@ -332,7 +207,7 @@ static void test_what_it_fails_is_computed_here(void **state)
     ask(f, 1);
     fails(f, FL_OVERLOADED);
     assert_int_equal(f->n_jobs, 1);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(f->answer[0].label, 4);
     assert_int_equal(f->answer[0].attempts, 2);
     assert_string_equal(f->answer[0].variant, "");
@@ -364,7 +239,7 @@ static void test_answers_that_cannot_be_are_not_passed_on(void **state)
             a.label = 10;
         comes(f, 0, a);
         assert_int_equal(f->n_jobs, i + 1);
-        result(f, 4);
+        computes(f, 4);
         assert_int_equal(f->answer[i].label, 4);
     }
     assert_int_equal(status(f)->failed, 3);
@@ -379,18 +254,18 @@ static void test_one_that_fails_again_and_again_rests(void **state)
     for (int i = 0; i < 3; i++) {
         ask(f, (uint64_t)i);
         fails(f, FL_UNAVAILABLE);
-        result(f, 4);
+        computes(f, 4);
     }
     assert_string_equal(status(f)->state, "resting");
     ask(f, 3);
     assert_int_equal(f->n_relayed, 3);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(status(f)->turned, 1);
     pass(f, 100);
     ask(f, 4); /* on trial, .. */
     ask(f, 5); /* .. alone */
     assert_int_equal(f->n_relayed, 4);
-    result(f, 4);
+    computes(f, 4);
     comes(f, 0, good(f, 3, 2));
     assert_string_equal(status(f)->state, "ready");
     ask(f, 6);
@@ -405,12 +280,12 @@ static void test_a_failed_trial_is_a_longer_rest(void **state)
     for (int i = 0; i < 3; i++) {
         ask(f, (uint64_t)i);
         fails(f, FL_UNAVAILABLE);
-        result(f, 4);
+        computes(f, 4);
     }
     pass(f, 100);
     ask(f, 4);
     fails(f, FL_UNAVAILABLE);
-    result(f, 4);
+    computes(f, 4);
     pass(f, 150);
     ask(f, 5);
     assert_int_equal(f->n_relayed, 4);
@@ -438,7 +313,7 @@ static void test_silence_costs_half_of_the_time(void **state)
     assert_int_equal(f->n_answers, 1);
     assert_string_equal(f->answer[0].variant, "new");
     f->n_jobs = 1; /* the youngest goes first */
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(f->n_answers, 2);
     assert_int_equal(f->answer[1].label, 4);
     comes(f, 0, late);
@@ -453,7 +328,7 @@ static void test_a_client_that_goes_away_calls_it_off_there(void **state)
     aim(f, 1, 0);
     ask(f, 1);
     ask(f, 2);
-    dispatch_client(f->d, &somebody, &m, NULL, f->now);
+    dispatch_client(f->d, &client, &m, NULL, f->now);
     assert_int_equal(f->n_called_off, 1);
     assert_int_equal(f->called_off[0], f->relayed[1].id);
     assert_int_equal(f->answer[0].error, FL_CANCELLED);
@@ -517,7 +392,7 @@ static void test_pairs_are_compared(void **state)
         assert_int_equal(f->n_jobs, i + 1);
     }
     f->now += 10 * MS;
-    result(f, 4); /* of the last one: here first */
+    computes(f, 4); /* of the last one: here first */
     f->now += 20 * MS;
     comes(f, 0, good(f, 3, 4));
     assert_int_equal(status(f)->pairs, 1);
@@ -527,12 +402,12 @@ static void test_pairs_are_compared(void **state)
     assert_int_equal(status(f)->pairs, 1);
     comes(f, 0, good(f, 2, 5)); /* there first */
     f->n_jobs = 3;
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(status(f)->both, 2);
     assert_int_equal(status(f)->agreed, 1);
     assert_int_equal(status(f)->slower, 1);
     f->n_jobs = 2;
-    result(f, 4);
+    computes(f, 4);
     pass(f, 2000); /* the first one has no answer at all, the second none of the other */
     assert_int_equal(status(f)->pairs, 4);
     assert_int_equal(status(f)->failed_next, 1);
@@ -549,7 +424,7 @@ static void test_who_cannot_be_compared_has_failed(void **state)
     aim(f, 0, 1);
     dispatch_away(f->d, 0, true, f->now);
     ask(f, 1);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(status(f)->failed_next, 1);
     assert_int_equal(f->n_answers, 1);
 }
@@ -561,13 +436,13 @@ static void test_who_is_not_there_yet_has_not_failed(void **state)
 
     set(f, 1, relay_to("new", 0, 1), relay_to("other", 0, 0));
     ask(f, 1);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(status(f)->pairs, 0);
     assert_int_equal(status(f)->failed_next, 0);
     dispatch_away(f->d, 0, false, f->now);
     dispatch_away(f->d, 0, true, f->now);
     ask(f, 2);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(status(f)->failed_next, 1);
 }
 
@@ -605,7 +480,7 @@ static void test_a_lease_that_runs_out_ends_it(void **state)
     assert_string_equal(f->aimed[f->n_aimed - 1], "");
     comes(f, 0, good(f, 0, 6)); /* it is nobody now */
     assert_int_equal(f->n_answers, 0);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(f->answer[0].label, 4);
 }
 
@@ -637,8 +512,8 @@ static void test_what_asks_for_this_pipeline_stays(void **state)
     struct fixture *f = *state;
 
     aim(f, 1, 1);
-    ask_with(f, 1, JOB_AUDIT);
-    ask_with(f, 2, JOB_TRACE);
+    ask_with(f, 1, 0, JOB_AUDIT);
+    ask_with(f, 2, 0, JOB_TRACE);
     assert_int_equal(f->n_relayed, 0);
     assert_int_equal(f->n_jobs, 2);
 }
@@ -660,8 +535,9 @@ static void test_without_connections_nothing_is_handed_on(void **state)
     struct fixture *f = *state;
 
     dispatch_free(f->d);
-    assert_int_equal(begin(f, false), FL_OK);
-    hello(f);
+    f->cannot_aim = true;
+    assert_int_equal(begin(f), FL_OK);
+    workers_come(f);
     aim(f, 1, 1);
     ask(f, 1);
     assert_int_equal(f->n_jobs, 1);
@@ -693,7 +569,7 @@ static void vary(struct fixture *f, enum choose_rule how, int n)
     ask(f, 1000); /* the first one is computed here */
     assert_int_equal(f->n_jobs, 1);
     f->now += 8 * MS;
-    result(f, 1);
+    computes(f, 1);
     assert_string_equal(f->answer[0].variant, "float32");
 }
 
@@ -730,7 +606,7 @@ static void test_an_unsure_answer_asks_the_large_one(void **state)
     assert_int_equal(f->n_answers, 1);
     assert_int_equal(f->n_jobs, 2);
     assert_int_equal(f->job[1].flags & JOB_NO_CACHE, 0);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(f->n_answers, 2);
     assert_int_equal(f->answer[1].label, 4);
     assert_string_equal(f->answer[1].variant, "float32");
@@ -759,7 +635,7 @@ static void test_a_small_one_that_fails_is_done_without(void **state)
     ask(f, 1);
     fails(f, FL_UNAVAILABLE);
     assert_int_equal(f->n_jobs, 2);
-    result(f, 4);
+    computes(f, 4);
     assert_int_equal(f->answer[1].label, 4);
     dispatch_away(f->d, 0, true, f->now);
     ask(f, 2);
@@ -777,7 +653,7 @@ static void test_all_vote(void **state)
     assert_int_equal(f->n_jobs, 2);
     comes(f, f->place[0], sure(f, 0, 6, 0.9f));
     assert_int_equal(f->n_answers, 1);
-    result(f, 4);
+    computes(f, 4);
     if (f->n_answers == 1) /* it may be decided by now */
         comes(f, f->place[1], sure(f, 1, 6, 0.9f));
     assert_int_equal(f->n_answers, 2);
@@ -818,11 +694,11 @@ static void test_labels_teach_the_choice(void **state)
             comes(f, 0, sure(f, before, 6, 0.9f)); /* wrong */
             there += i >= 300;
         } else {
-            result(f, 4); /* right */
+            computes(f, 4); /* right */
             here += i >= 300;
         }
         m.feedback.item[0] = (struct feedback_item){f->answer[f->n_answers - 1].request, 4};
-        dispatch_client(f->d, &somebody, &m, NULL, f->now);
+        dispatch_client(f->d, &client, &m, NULL, f->now);
     }
     assert_true(here > 2 * there);
     assert_int_equal(f->d->counters.feedback_taken, 400);
@@ -877,40 +753,40 @@ static void test_variants_end_with_the_broker(void **state)
     assert_int_equal(requests_count(f->d->requests), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define relays(name) cmocka_unit_test_setup_teardown(name, set_up, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_handed_on_is_answered_there),
-        TEST(test_shares_are_kept),
-        TEST(test_what_it_fails_is_computed_here),
-        TEST(test_answers_that_cannot_be_are_not_passed_on),
-        TEST(test_one_that_fails_again_and_again_rests),
-        TEST(test_a_failed_trial_is_a_longer_rest),
-        TEST(test_silence_costs_half_of_the_time),
-        TEST(test_a_client_that_goes_away_calls_it_off_there),
-        TEST(test_who_is_late_and_answers_others_does_not_rest),
-        TEST(test_when_it_is_gone_its_requests_come_back_at_once),
-        TEST(test_pairs_are_compared),
-        TEST(test_who_cannot_be_compared_has_failed),
-        TEST(test_who_is_not_there_yet_has_not_failed),
-        TEST(test_strangers_answers_are_dropped),
-        TEST(test_a_lease_that_runs_out_ends_it),
-        TEST(test_others_take_their_place),
-        TEST(test_what_asks_for_this_pipeline_stays),
-        TEST(test_the_end_answers_all),
-        TEST(test_without_connections_nothing_is_handed_on),
-        TEST(test_a_sure_answer_of_the_small_one_is_served),
-        TEST(test_an_unsure_answer_asks_the_large_one),
-        TEST(test_an_unsure_answer_is_better_than_none),
-        TEST(test_a_small_one_that_fails_is_done_without),
-        TEST(test_all_vote),
-        TEST(test_a_vote_does_not_wait_for_who_is_late),
-        TEST(test_labels_teach_the_choice),
-        TEST(test_a_full_pipeline_leaves_requests_to_the_cheap_one),
-        TEST(test_what_the_cheap_one_turns_away_is_not_given_to_the_dear_one),
-        TEST(test_variants_end_with_the_broker),
+        relays(test_what_is_handed_on_is_answered_there),
+        relays(test_shares_are_kept),
+        relays(test_what_it_fails_is_computed_here),
+        relays(test_answers_that_cannot_be_are_not_passed_on),
+        relays(test_one_that_fails_again_and_again_rests),
+        relays(test_a_failed_trial_is_a_longer_rest),
+        relays(test_silence_costs_half_of_the_time),
+        relays(test_a_client_that_goes_away_calls_it_off_there),
+        relays(test_who_is_late_and_answers_others_does_not_rest),
+        relays(test_when_it_is_gone_its_requests_come_back_at_once),
+        relays(test_pairs_are_compared),
+        relays(test_who_cannot_be_compared_has_failed),
+        relays(test_who_is_not_there_yet_has_not_failed),
+        relays(test_strangers_answers_are_dropped),
+        relays(test_a_lease_that_runs_out_ends_it),
+        relays(test_others_take_their_place),
+        relays(test_what_asks_for_this_pipeline_stays),
+        relays(test_the_end_answers_all),
+        relays(test_without_connections_nothing_is_handed_on),
+        relays(test_a_sure_answer_of_the_small_one_is_served),
+        relays(test_an_unsure_answer_asks_the_large_one),
+        relays(test_an_unsure_answer_is_better_than_none),
+        relays(test_a_small_one_that_fails_is_done_without),
+        relays(test_all_vote),
+        relays(test_a_vote_does_not_wait_for_who_is_late),
+        relays(test_labels_teach_the_choice),
+        relays(test_a_full_pipeline_leaves_requests_to_the_cheap_one),
+        relays(test_what_the_cheap_one_turns_away_is_not_given_to_the_dear_one),
+        relays(test_variants_end_with_the_broker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,21 +1,9 @@
 /* test_succession.c - stages of two plans never serve together; the pipeline moves on as a whole and loses
  * nothing */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "dispatch_world.h"
 
-#include "base/clock.h"
-#include "base/log.h"
-#include "broker/dispatch_inside.h"
-
-#define MANY 256
-#define OLD  1 /* plans */
-#define NEW  2
+#define OLD 1 /* plans */
+#define NEW 2
 
 enum {
     FIRST = 100,
@@ -25,75 +13,12 @@ enum {
     HEIR = 1000
 }; /* incarnations; heirs: + HEIR */
 
-struct fixture {
-    struct pipeline pipeline;
-    struct dispatch *d;
-    uint64_t now;
-    int n_jobs, n_answers, n_control;
-    struct job job[MANY];
-    struct answer answer[MANY];
-    struct message control[MANY];
-    struct peer control_to[MANY];
-    const char *endpoint; /* that hellos tell */
-};
-
-static int record_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
-{
-    struct fixture *f = arg;
-    (void)replica;
-    f->job[f->n_jobs++] = m->job;
-    zmq_msg_close(payload);
-    return FL_OK;
-}
-
-static int record_answer(void *arg, const struct peer *to, const struct message *m, zmq_msg_t *payload)
-{
-    struct fixture *f = arg;
-    (void)to, (void)payload;
-    if (m->type == MESSAGE_ANSWER)
-        f->answer[f->n_answers++] = m->answer;
-    return FL_OK;
-}
-
-static int record_control(void *arg, const struct peer *to, const struct message *m)
-{
-    struct fixture *f = arg;
-    assert_true(f->n_control < MANY);
-    f->control_to[f->n_control] = *to;
-    f->control[f->n_control++] = *m;
-    return FL_OK;
-}
-
-static void record_reset(void *arg, int replica)
-{
-    (void)arg, (void)replica;
-}
-
-static struct peer peer_named(uint64_t n)
-{
-    struct peer p = {.size = 8};
-    memcpy(p.id, &n, 8);
-    return p;
-}
-
-static void tick(struct fixture *f, uint64_t ms)
-{
-    f->now += ms * NS_PER_MS;
-    dispatch_tick(f->d, f->now);
-}
-
-static void say(struct fixture *f, const struct message *m, uint64_t who)
-{
-    struct peer p = peer_named(who);
-    dispatch_control(f->d, &p, m, f->now);
-    dispatch_tick(f->d, f->now);
-}
+static const char *endpoint; /* that hellos tell; NULL: none */
 
 static void hello_of(struct fixture *f, uint32_t role, uint32_t stage, uint32_t replica, uint64_t who,
                      uint8_t plan, bool ready, bool leaving)
 {
     static struct message m;
-    memset(&m, 0, sizeof m);
     m.type = MESSAGE_HELLO;
     m.hello = (struct hello){.role = role,
                              .stage = stage,
@@ -104,85 +29,57 @@ static void hello_of(struct fixture *f, uint32_t role, uint32_t stage, uint32_t 
                              .host = "h",
                              .boot_id = "B"};
     m.hello.model[0] = m.hello.identity[0] = m.hello.plan[0] = plan;
-    snprintf(m.hello.endpoint, sizeof m.hello.endpoint, "%s", f->endpoint ? f->endpoint : "");
-    say(f, &m, who);
+    snprintf(m.hello.endpoint, sizeof m.hello.endpoint, "%s", endpoint ? endpoint : "");
+    say(f, who, &m);
+    dispatch_tick(f->d, f->now);
 }
 
-static void hello(struct fixture *f, uint32_t stage, uint32_t replica, uint64_t who, uint8_t plan, bool ready)
+static void joins(struct fixture *f, uint32_t stage, uint32_t replica, uint64_t who, uint8_t plan, bool ready)
 {
     hello_of(f, ROLE_STAGE, stage, replica, who, plan, ready, false);
 }
 
-static void beat_of(struct fixture *f, uint64_t who, bool ready)
+static void beats_of(struct fixture *f, uint64_t who, bool ready)
 {
-    static struct message m;
-    memset(&m, 0, sizeof m);
-    m.type = MESSAGE_HEARTBEAT;
-    m.heartbeat.incarnation = who;
-    m.heartbeat.worker_ns = 1;
-    m.heartbeat.ready = ready;
-    say(f, &m, who);
-}
-
-static void beat(struct fixture *f, uint64_t who)
-{
-    beat_of(f, who, false);
-}
-
-static void ask(struct fixture *f, uint64_t id)
-{
-    static struct message m;
-    struct peer p = peer_named(1);
-    zmq_msg_t payload;
-    memset(&m, 0, sizeof m);
-    m.type = MESSAGE_REQUEST;
-    m.request = (struct request){.id = id, .input = {.dtype = TENSOR_F32, .rank = 2, .dim = {1, 4}}};
-    zmq_msg_init_size(&payload, 16);
-    dispatch_client(f->d, &p, &m, &payload, f->now);
-    zmq_msg_close(&payload);
+    beat_with(f, (struct heartbeat){.incarnation = who, .worker_ns = 1, .ready = ready});
     dispatch_tick(f->d, f->now);
+}
+
+static void beats(struct fixture *f, uint64_t who)
+{
+    beats_of(f, who, false);
 }
 
 static void answer(struct fixture *f, int job)
 {
-    struct result r = {
-        .request = f->job[job].request, .attempt = f->job[job].attempt, .exit = -1, .label = 3};
-    zmq_msg_t none;
-    zmq_msg_init(&none);
-    assert_int_equal(dispatch_result(f->d, &r, &none, f->now, f->now, NULL), FL_OK);
-    zmq_msg_close(&none);
-    dispatch_tick(f->d, f->now);
+    result(f, &f->job[job], FL_OK, -1);
 }
 
-/* How often one was told a message; *last (may be NULL) is the last one. */
-static int told(const struct fixture *f, enum message_type type, uint64_t who, struct message *last)
+/* How often one was told a message; *last is the last one. */
+static int told_last(const struct fixture *f, enum message_type type, uint64_t who, struct message *last)
 {
     struct peer p = peer_named(who);
-    int n = 0;
     for (int i = 0; i < f->n_control; i++)
-        if (f->control[i].type == type && !memcmp(f->control_to[i].id, p.id, 8)) {
-            n++;
-            if (last)
-                *last = f->control[i];
-        }
-    return n;
+        if (f->control[i].type == type && !memcmp(f->control_to[i].id, p.id, 8))
+            *last = f->control[i];
+    return told(f, type, who);
 }
 
 /* Three stages, two replicas of the middle one. */
 static void all_of(struct fixture *f, uint64_t add, uint8_t plan, bool ready)
 {
-    hello(f, 0, 0, FIRST + add, plan, ready);
-    hello(f, 1, 0, REPLICA0 + add, plan, ready);
-    hello(f, 1, 1, REPLICA1 + add, plan, ready);
-    hello(f, 2, 0, LAST + add, plan, ready);
+    joins(f, 0, 0, FIRST + add, plan, ready);
+    joins(f, 1, 0, REPLICA0 + add, plan, ready);
+    joins(f, 1, 1, REPLICA1 + add, plan, ready);
+    joins(f, 2, 0, LAST + add, plan, ready);
 }
 
-static void beat_all(struct fixture *f, uint64_t add, uint64_t but)
+static void beat_plan(struct fixture *f, uint64_t add, uint64_t but)
 {
     static const uint64_t all[] = {FIRST, REPLICA0, REPLICA1, LAST};
     for (int i = 0; i < 4; i++)
         if (all[i] != but)
-            beat(f, all[i] + add);
+            beats(f, all[i] + add);
 }
 
 static const char *state_of(struct fixture *f, uint64_t who)
@@ -202,51 +99,33 @@ static bool ready(struct fixture *f)
     return r.ready;
 }
 
-static int setup(void **state)
+/* Requests that outlast what happens to workers. */
+static int set_up(void **state)
 {
-    struct fixture *f = calloc(1, sizeof *f);
-    struct dispatch_io io = {f, record_job, record_answer, record_control, record_reset, NULL, NULL, NULL};
-    const struct hello self = {.role = ROLE_BROKER, .incarnation = 5, .boot_id = "B"};
-    *state = f;
-    if (!f)
-        return -1;
-    f->pipeline.path = "P.yaml";
-    f->pipeline.n_stages = 3;
-    for (int s = 0; s < 3; s++)
-        f->pipeline.stage[s] = (struct stage_config){.n_replicas = s == 1 ? 2 : 1, .max_batch = 8};
-    f->pipeline.cache.n_endpoints = 1;
-    f->pipeline.broker = (struct broker_config){.max_requests = 8,
-                                                .max_memory_mb = 1,
-                                                .deadline_ms = 60000,
-                                                .retries = 2,
-                                                .heartbeat_ms = 20,
-                                                .dead_after_ms = 100};
-    f->now = 1000 * NS_PER_MS;
-    log_threshold = LOG_LEVEL_ERROR + 1;
-    if (dispatch_new(&f->d, &f->pipeline, &io, &self, f->now))
-        return -1;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
+    struct fixture *f;
+    int rc = setup(state);
+    endpoint = NULL;
+    if (rc)
+        return rc;
+    f = *state;
     dispatch_free(f->d);
-    free(f);
-    return 0;
+    f->pipeline.path = "P.yaml";
+    f->pipeline.broker.deadline_ms = 60000;
+    f->slow = 1;
+    return begin(f);
 }
 
 static void one_of_another_plan_waits_and_gets_no_requests(void **state)
 {
     struct fixture *f = *state;
     struct message m;
-    hello(f, 0, 0, FIRST, OLD, true);
-    hello(f, 1, 0, REPLICA0, NEW, true);
-    hello(f, 1, 1, REPLICA1, OLD, true);
-    hello(f, 2, 0, LAST, OLD, true);
-    assert_int_equal(told(f, MESSAGE_HELLO, REPLICA0, &m), 1);
+    joins(f, 0, 0, FIRST, OLD, true);
+    joins(f, 1, 0, REPLICA0, NEW, true);
+    joins(f, 1, 1, REPLICA1, OLD, true);
+    joins(f, 2, 0, LAST, OLD, true);
+    assert_int_equal(told_last(f, MESSAGE_HELLO, REPLICA0, &m), 1);
     assert_false(m.hello.ready);
-    assert_int_equal(told(f, MESSAGE_HELLO, REPLICA1, &m), 1);
+    assert_int_equal(told_last(f, MESSAGE_HELLO, REPLICA1, &m), 1);
     assert_true(m.hello.ready);
     assert_string_equal(state_of(f, REPLICA0), "waiting");
     for (int i = 0; i < 4; i++) {
@@ -256,10 +135,10 @@ static void one_of_another_plan_waits_and_gets_no_requests(void **state)
         assert_int_equal(f->job[i].route[1], 1);
         assert_true(f->job[i].plan == (uint64_t)OLD << 56); /* a stage of another plan would refuse it */
     }
-    beat(f, REPLICA0);
-    assert_int_equal(told(f, MESSAGE_HEARTBEAT, REPLICA0, &m), 1);
+    beats(f, REPLICA0);
+    assert_int_equal(told_last(f, MESSAGE_HEARTBEAT, REPLICA0, &m), 1);
     assert_true(m.heartbeat.incarnation == REPLICA0);
-    tick(f, 101);
+    pass(f, 101);
     assert_string_equal(state_of(f, REPLICA0), "absent"); /* silent */
 }
 
@@ -268,24 +147,24 @@ static void the_pipeline_moves_on_when_each_worker_has_a_successor(void **state)
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
     ask(f, 1);
-    hello(f, 0, 0, FIRST + HEIR, NEW, false);
-    hello(f, 1, 0, REPLICA0 + HEIR, NEW, false);
-    hello(f, 2, 0, LAST + HEIR, NEW, false);
+    joins(f, 0, 0, FIRST + HEIR, NEW, false);
+    joins(f, 1, 0, REPLICA0 + HEIR, NEW, false);
+    joins(f, 2, 0, LAST + HEIR, NEW, false);
     ask(f, 2);
     assert_int_equal(f->n_jobs, 2); /* one is missing */
-    hello(f, 1, 1, REPLICA1 + HEIR, NEW, false);
+    joins(f, 1, 1, REPLICA1 + HEIR, NEW, false);
     ask(f, 3);
     assert_int_equal(f->n_jobs, 2);
-    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 0); /* two are under way */
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST), 0); /* two are under way */
     answer(f, 0);
     assert_string_equal(state_of(f, FIRST), "leaving");
     answer(f, 1);
-    assert_true(told(f, MESSAGE_DRAIN, FIRST, NULL) && told(f, MESSAGE_DRAIN, REPLICA0, NULL) &&
-                told(f, MESSAGE_DRAIN, REPLICA1, NULL) && told(f, MESSAGE_DRAIN, LAST, NULL));
+    assert_true(told(f, MESSAGE_DRAIN, FIRST) && told(f, MESSAGE_DRAIN, REPLICA0) &&
+                told(f, MESSAGE_DRAIN, REPLICA1) && told(f, MESSAGE_DRAIN, LAST));
     assert_string_equal(state_of(f, FIRST + HEIR), "starting");
     assert_int_equal(f->n_jobs, 2);
-    beat(f, FIRST); /* one that is slow to go changes nothing */
-    hello(f, 0, 0, FIRST, OLD, true);
+    beats(f, FIRST); /* one that is slow to go changes nothing */
+    joins(f, 0, 0, FIRST, OLD, true);
     all_of(f, HEIR, NEW, true);
     assert_int_equal(f->n_jobs, 3);
     assert_true(f->job[2].plan == (uint64_t)NEW << 56);
@@ -300,13 +179,13 @@ static void successors_of_different_plans_are_none(void **state)
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
     all_of(f, HEIR, NEW, false);
-    tick(f, 1);
+    pass(f, 1);
     assert_string_equal(state_of(f, FIRST + HEIR), "starting");
     all_of(f, HEIR, NEW, true);
-    hello(f, 0, 0, 5, 3, false);
-    hello(f, 1, 0, 6, 3, false);
-    hello(f, 1, 1, 7, 4, false);
-    hello(f, 2, 0, 8, 3, false);
+    joins(f, 0, 0, 5, 3, false);
+    joins(f, 1, 0, 6, 3, false);
+    joins(f, 1, 1, 7, 4, false);
+    joins(f, 2, 0, 8, 3, false);
     assert_true(ready(f));
     ask(f, 1);
     assert_int_equal(f->n_jobs, 1);
@@ -319,17 +198,17 @@ static void a_stage_that_can_only_come_back_with_another_plan_takes_all_along(vo
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
     ask(f, 1);
-    hello(f, 2, 0, LAST + HEIR, NEW, true); /* it has the place: the one before is dead */
-    tick(f, 1);
+    joins(f, 2, 0, LAST + HEIR, NEW, true); /* it has the place: the one before is dead */
+    pass(f, 1);
     assert_string_equal(state_of(f, LAST + HEIR), "waiting");
     assert_false(ready(f));
     assert_string_equal(state_of(f, LAST), "dead");
     for (int i = 0; i < 21; i++) {
-        tick(f, 50);
-        beat_all(f, 0, LAST);
-        beat(f, LAST + HEIR);
+        pass(f, 50);
+        beat_plan(f, 0, LAST);
+        beats(f, LAST + HEIR);
     }
-    assert_true(told(f, MESSAGE_DRAIN, FIRST, NULL) && told(f, MESSAGE_DRAIN, REPLICA1, NULL));
+    assert_true(told(f, MESSAGE_DRAIN, FIRST) && told(f, MESSAGE_DRAIN, REPLICA1));
     assert_string_equal(state_of(f, LAST + HEIR), "ready");
     all_of(f, HEIR, NEW, true);
     assert_true(ready(f));
@@ -344,19 +223,19 @@ static void the_pipeline_moves_on_unasked_once_a_minute_at_most(void **state)
 {
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
-    hello(f, 2, 0, LAST + HEIR, NEW, true);
+    joins(f, 2, 0, LAST + HEIR, NEW, true);
     for (int i = 0; i < 25; i++) {
-        tick(f, 50);
-        beat_all(f, 0, LAST);
-        beat(f, LAST + HEIR);
+        pass(f, 50);
+        beat_plan(f, 0, LAST);
+        beats(f, LAST + HEIR);
     }
     assert_string_equal(state_of(f, LAST + HEIR), "ready");
-    hello(f, 0, 0, 7, OLD, true);
+    joins(f, 0, 0, 7, OLD, true);
     for (int i = 0; i < 100; i++) {
         f->n_control = 0;
-        tick(f, 50);
-        beat(f, 7);
-        beat(f, LAST + HEIR);
+        pass(f, 50);
+        beats(f, 7);
+        beats(f, LAST + HEIR);
     }
     assert_string_equal(state_of(f, LAST + HEIR), "ready");
     assert_string_equal(state_of(f, 7), "waiting");
@@ -366,14 +245,14 @@ static void the_pipeline_moves_on_unasked_once_a_minute_at_most(void **state)
 static void those_that_can_serve_every_stage_prevail(void **state)
 {
     struct fixture *f = *state;
-    hello(f, 1, 0, REPLICA0, NEW, true);
-    hello(f, 0, 0, FIRST, OLD, true);
-    hello(f, 1, 1, REPLICA1, OLD, true);
+    joins(f, 1, 0, REPLICA0, NEW, true);
+    joins(f, 0, 0, FIRST, OLD, true);
+    joins(f, 1, 1, REPLICA1, OLD, true);
     assert_false(ready(f));
-    hello(f, 2, 0, LAST, OLD, true);
-    tick(f, 1);
+    joins(f, 2, 0, LAST, OLD, true);
+    pass(f, 1);
     assert_true(ready(f));
-    assert_true(told(f, MESSAGE_DRAIN, REPLICA0, NULL) > 0);
+    assert_true(told(f, MESSAGE_DRAIN, REPLICA0) > 0);
 }
 
 /* One came back with another file and waits; a reload starts its successor too. */
@@ -381,13 +260,13 @@ static void the_newest_waits_for_a_place_alone(void **state)
 {
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
-    hello(f, 1, 0, 500, NEW, true);
-    hello(f, 1, 0, REPLICA0 + HEIR, NEW, false);
-    assert_int_equal(told(f, MESSAGE_DRAIN, 500, NULL), 1);
+    joins(f, 1, 0, 500, NEW, true);
+    joins(f, 1, 0, REPLICA0 + HEIR, NEW, false);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 500), 1);
     assert_string_equal(state_of(f, 500), "absent");
-    hello(f, 1, 0, 500, NEW, true);
-    beat(f, 500);
-    assert_int_equal(told(f, MESSAGE_DRAIN, 500, NULL), 3);
+    joins(f, 1, 0, 500, NEW, true);
+    beats(f, 500);
+    assert_int_equal(told(f, MESSAGE_DRAIN, 500), 3);
     assert_string_equal(state_of(f, REPLICA0 + HEIR), "waiting");
 }
 
@@ -395,10 +274,10 @@ static void one_that_waits_may_go(void **state)
 {
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
-    hello(f, 0, 0, FIRST + HEIR, NEW, false);
+    joins(f, 0, 0, FIRST + HEIR, NEW, false);
     hello_of(f, ROLE_STAGE, 0, 0, FIRST + HEIR, NEW, false, true);
     assert_string_equal(state_of(f, FIRST + HEIR), "absent");
-    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST + HEIR, NULL), 1);
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST + HEIR), 1);
     assert_true(ready(f));
 }
 
@@ -409,16 +288,16 @@ static void workers_are_added(void **state)
     struct fixture *f = *state;
     struct message m;
     all_of(f, 0, OLD, true);
-    hello(f, 1, 7, 70, OLD, true); /* it does not say where it is */
+    joins(f, 1, 7, 70, OLD, true); /* it does not say where it is */
     assert_string_equal(state_of(f, 70), "absent");
-    f->endpoint = "ipc:///seven";
-    hello(f, 2, 1, 71, OLD, true);
-    hello(f, 1, 7, 70, OLD, true);
+    endpoint = "ipc:///seven";
+    joins(f, 2, 1, 71, OLD, true);
+    joins(f, 1, 7, 70, OLD, true);
     assert_string_equal(state_of(f, 70), "ready");
-    assert_int_equal(told(f, MESSAGE_HELLO, FIRST, &m), 2); /* its welcome, and this */
+    assert_int_equal(told_last(f, MESSAGE_HELLO, FIRST, &m), 2); /* its welcome, and this */
     assert_true(m.hello.role == ROLE_STAGE && m.hello.stage == 1 && m.hello.replica == 7);
     assert_string_equal(m.hello.endpoint, "ipc:///seven");
-    assert_int_equal(told(f, MESSAGE_HELLO, 70, &m), 2);
+    assert_int_equal(told_last(f, MESSAGE_HELLO, 70, &m), 2);
     assert_true(m.hello.role == ROLE_STAGE && m.hello.stage == 2 && m.hello.replica == 1);
     hello_of(f, ROLE_STAGE, 1, 7, 70, OLD, true, true);
     hello_of(f, ROLE_STAGE, 1, 7, 70, OLD, false, true);
@@ -430,7 +309,7 @@ static void a_successor_of_the_same_plan_waits_for_one_alone(void **state)
 {
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
-    hello(f, 0, 0, FIRST + HEIR, OLD, false);
+    joins(f, 0, 0, FIRST + HEIR, OLD, false);
     assert_string_equal(state_of(f, FIRST + HEIR), "waiting");
     assert_string_equal(state_of(f, FIRST), "ready");
     ask(f, 1);
@@ -438,12 +317,12 @@ static void a_successor_of_the_same_plan_waits_for_one_alone(void **state)
     ask(f, 2);
     assert_int_equal(f->n_jobs, 1);
     answer(f, 0);
-    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 1);
-    hello(f, 0, 0, FIRST, OLD, false);
-    tick(f, 1);
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST), 1);
+    joins(f, 0, 0, FIRST, OLD, false);
+    pass(f, 1);
     assert_string_equal(state_of(f, FIRST + HEIR), "starting");
     assert_int_equal(f->n_jobs, 1); /* the second waits */
-    hello(f, 0, 0, FIRST + HEIR, OLD, true);
+    joins(f, 0, 0, FIRST + HEIR, OLD, true);
     assert_int_equal(f->n_jobs, 2);
     answer(f, 1);
     assert_true(f->n_answers == 2 && f->answer[1].error == FL_OK && f->answer[1].attempts == 1);
@@ -455,7 +334,7 @@ static void successors_of_the_same_plan_do_not_move_it_on(void **state)
     struct fixture *f = *state;
     all_of(f, 0, OLD, true);
     all_of(f, HEIR, OLD, false);
-    tick(f, 1);
+    pass(f, 1);
     assert_string_equal(state_of(f, FIRST), "ready");
     assert_string_equal(state_of(f, FIRST + HEIR), "waiting");
     assert_true(ready(f));
@@ -466,14 +345,14 @@ static void cache_services_hear_what_the_stages_are(void **state)
     struct fixture *f = *state;
     struct message m;
     hello_of(f, ROLE_CACHE, 0, 0, 200, OLD, true, false);
-    assert_int_equal(told(f, MESSAGE_HELLO, 200, &m), 1);
+    assert_int_equal(told_last(f, MESSAGE_HELLO, 200, &m), 1);
     assert_int_equal(m.hello.identity[0], 0);
     all_of(f, 0, OLD, true);
-    assert_int_equal(told(f, MESSAGE_HELLO, 200, &m), 2);
+    assert_int_equal(told_last(f, MESSAGE_HELLO, 200, &m), 2);
     assert_int_equal(m.hello.identity[0], OLD);
     all_of(f, HEIR, NEW, false);
-    beat(f, 200);
-    assert_int_equal(told(f, MESSAGE_HELLO, 200, &m), 3);
+    beats(f, 200);
+    assert_int_equal(told_last(f, MESSAGE_HELLO, 200, &m), 3);
     assert_int_equal(m.hello.identity[0], NEW);
 }
 
@@ -482,29 +361,29 @@ static void cache_services_hear_what_the_stages_are(void **state)
 static void who_has_the_endpoint_of_one_that_serves_is_sent_away(void **state)
 {
     struct fixture *f = *state;
-    hello(f, 0, 0, FIRST, OLD, true);
+    joins(f, 0, 0, FIRST, OLD, true);
     all_of(f, HEIR, NEW, false);
-    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 1); /* moved on */
-    hello(f, 2, 0, LAST, OLD, true);
-    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 1);
-    beat(f, LAST);
-    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 2);
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST), 1); /* moved on */
+    joins(f, 2, 0, LAST, OLD, true);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST), 1);
+    beats(f, LAST);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST), 2);
     all_of(f, HEIR, NEW, true);
     assert_true(ready(f));
-    hello(f, 1, 0, REPLICA0, OLD, true); /* its place is held by one that is ready: it waits as usual */
-    assert_int_equal(told(f, MESSAGE_DRAIN, REPLICA0, NULL), 0);
+    joins(f, 1, 0, REPLICA0, OLD, true); /* its place is held by one that is ready: it waits as usual */
+    assert_int_equal(told(f, MESSAGE_DRAIN, REPLICA0), 0);
 }
 
 /* The same, told in the other order: the one that has the endpoint waits when its successor joins. */
 static void who_waits_with_the_endpoint_of_one_that_joins_is_sent_away(void **state)
 {
     struct fixture *f = *state;
-    hello(f, 0, 0, FIRST + HEIR, NEW, true);
-    hello(f, 2, 0, LAST, OLD, true);
-    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 0);
-    hello(f, 2, 0, LAST + HEIR, NEW, false);
-    assert_int_equal(told(f, MESSAGE_DRAIN, LAST, NULL), 1);
-    hello(f, 2, 0, LAST + HEIR, NEW, true);
+    joins(f, 0, 0, FIRST + HEIR, NEW, true);
+    joins(f, 2, 0, LAST, OLD, true);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST), 0);
+    joins(f, 2, 0, LAST + HEIR, NEW, false);
+    assert_int_equal(told(f, MESSAGE_DRAIN, LAST), 1);
+    joins(f, 2, 0, LAST + HEIR, NEW, true);
     assert_string_equal(state_of(f, LAST + HEIR), "ready");
 }
 
@@ -513,16 +392,16 @@ static void who_was_silent_does_not_come_back_among_others(void **state)
 {
     struct fixture *f = *state;
     struct message echo;
-    hello(f, 0, 0, FIRST, OLD, true);
-    hello(f, 2, 0, LAST, OLD, true);
-    tick(f, 200);
-    hello(f, 0, 0, FIRST + HEIR, NEW, true);
-    beat(f, LAST);
+    joins(f, 0, 0, FIRST, OLD, true);
+    joins(f, 2, 0, LAST, OLD, true);
+    pass(f, 200);
+    joins(f, 0, 0, FIRST + HEIR, NEW, true);
+    beats(f, LAST);
     assert_string_equal(state_of(f, LAST), "dead");
-    told(f, MESSAGE_HEARTBEAT, LAST, &echo);
+    told_last(f, MESSAGE_HEARTBEAT, LAST, &echo);
     assert_int_equal(echo.heartbeat.incarnation, 0); /* say hello */
-    hello(f, 2, 0, LAST, OLD, true);
-    told(f, MESSAGE_HELLO, LAST, &echo);
+    joins(f, 2, 0, LAST, OLD, true);
+    told_last(f, MESSAGE_HELLO, LAST, &echo);
     assert_false(echo.hello.ready); /* it waits */
 }
 
@@ -531,13 +410,13 @@ static void who_seems_to_have_left_says_hello_again(void **state)
 {
     struct fixture *f = *state;
     struct message echo;
-    hello(f, 0, 0, FIRST, OLD, true);
-    hello(f, 0, 0, FIRST, OLD, false);
+    joins(f, 0, 0, FIRST, OLD, true);
+    joins(f, 0, 0, FIRST, OLD, false);
     assert_string_equal(state_of(f, FIRST), "dead");
-    beat(f, FIRST);
-    told(f, MESSAGE_HEARTBEAT, FIRST, &echo);
+    beats(f, FIRST);
+    told_last(f, MESSAGE_HEARTBEAT, FIRST, &echo);
     assert_int_equal(echo.heartbeat.incarnation, 0);
-    hello(f, 0, 0, FIRST, OLD, true);
+    joins(f, 0, 0, FIRST, OLD, true);
     assert_string_equal(state_of(f, FIRST), "ready");
 }
 
@@ -548,19 +427,19 @@ static void who_is_ready_unheard_says_hello_again(void **state)
     struct fixture *f = *state;
     struct message echo;
     for (int i = 0; i < 2; i++) {
-        hello(f, 0, 0, who[i], i ? NEW : OLD, false);
+        joins(f, 0, 0, who[i], i ? NEW : OLD, false);
         f->n_control = 0;
-        beat(f, who[i]);
-        told(f, MESSAGE_HEARTBEAT, who[i], &echo);
+        beats(f, who[i]);
+        told_last(f, MESSAGE_HEARTBEAT, who[i], &echo);
         assert_true(echo.heartbeat.incarnation == who[i]);
         f->n_control = 0;
-        beat_of(f, who[i], true);
-        told(f, MESSAGE_HEARTBEAT, who[i], &echo);
+        beats_of(f, who[i], true);
+        told_last(f, MESSAGE_HEARTBEAT, who[i], &echo);
         assert_int_equal(echo.heartbeat.incarnation, 0);
-        hello(f, 0, 0, who[i], i ? NEW : OLD, true);
+        joins(f, 0, 0, who[i], i ? NEW : OLD, true);
         f->n_control = 0;
-        beat_of(f, who[i], true);
-        told(f, MESSAGE_HEARTBEAT, who[i], &echo);
+        beats_of(f, who[i], true);
+        told_last(f, MESSAGE_HEARTBEAT, who[i], &echo);
         assert_true(echo.heartbeat.incarnation == who[i]);
     }
 }
@@ -569,11 +448,11 @@ static void who_is_ready_unheard_says_hello_again(void **state)
 static void who_takes_a_place_waits_no_more(void **state)
 {
     struct fixture *f = *state;
-    hello(f, 0, 0, FIRST, OLD, true);
-    hello(f, 0, 0, FIRST + HEIR, NEW, false);
+    joins(f, 0, 0, FIRST, OLD, true);
+    joins(f, 0, 0, FIRST + HEIR, NEW, false);
     assert_string_equal(state_of(f, FIRST + HEIR), "waiting");
-    hello(f, 0, 0, FIRST + HEIR, NEW, true);
-    tick(f, 1);
+    joins(f, 0, 0, FIRST + HEIR, NEW, true);
+    pass(f, 1);
     assert_string_equal(state_of(f, FIRST + HEIR), "ready");
 }
 
@@ -581,48 +460,47 @@ static void who_takes_a_place_waits_no_more(void **state)
 static void a_stage_that_was_never_there_moves_all_on(void **state)
 {
     struct fixture *f = *state;
-    hello(f, 0, 0, FIRST, OLD, true);
-    hello(f, 2, 0, LAST + HEIR, NEW, true);
+    joins(f, 0, 0, FIRST, OLD, true);
+    joins(f, 2, 0, LAST + HEIR, NEW, true);
     for (int i = 0; i < 199; i++) {
-        tick(f, 50);
+        pass(f, 50);
         f->n_control = 0;
-        beat(f, FIRST);
-        beat(f, LAST + HEIR);
+        beats(f, FIRST);
+        beats(f, LAST + HEIR);
     }
-    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST, NULL), 0);
+    assert_int_equal(told(f, MESSAGE_DRAIN, FIRST), 0);
     for (int i = 0; i < 3; i++) {
-        beat(f, FIRST);
-        beat(f, LAST + HEIR);
-        tick(f, 50);
+        beats(f, FIRST);
+        beats(f, LAST + HEIR);
+        pass(f, 50);
     }
-    assert_true(told(f, MESSAGE_DRAIN, FIRST, NULL) > 0);
+    assert_true(told(f, MESSAGE_DRAIN, FIRST) > 0);
     assert_string_equal(state_of(f, LAST + HEIR), "ready");
 }
 
 int main(void)
 {
-#define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define of_plans(f) cmocka_unit_test_setup_teardown(f, set_up, teardown)
     const struct CMUnitTest tests[] = {
-        test(one_of_another_plan_waits_and_gets_no_requests),
-        test(who_has_the_endpoint_of_one_that_serves_is_sent_away),
-        test(who_waits_with_the_endpoint_of_one_that_joins_is_sent_away),
-        test(who_was_silent_does_not_come_back_among_others),
-        test(who_seems_to_have_left_says_hello_again),
-        test(who_is_ready_unheard_says_hello_again),
-        test(who_takes_a_place_waits_no_more),
-        test(a_stage_that_was_never_there_moves_all_on),
-        test(one_of_another_plan_waits_and_gets_no_requests),
-        test(the_pipeline_moves_on_when_each_worker_has_a_successor),
-        test(successors_of_different_plans_are_none),
-        test(a_stage_that_can_only_come_back_with_another_plan_takes_all_along),
-        test(the_pipeline_moves_on_unasked_once_a_minute_at_most),
-        test(those_that_can_serve_every_stage_prevail),
-        test(the_newest_waits_for_a_place_alone),
-        test(one_that_waits_may_go),
-        test(workers_are_added),
-        test(a_successor_of_the_same_plan_waits_for_one_alone),
-        test(successors_of_the_same_plan_do_not_move_it_on),
-        test(cache_services_hear_what_the_stages_are),
+        of_plans(who_has_the_endpoint_of_one_that_serves_is_sent_away),
+        of_plans(who_waits_with_the_endpoint_of_one_that_joins_is_sent_away),
+        of_plans(who_was_silent_does_not_come_back_among_others),
+        of_plans(who_seems_to_have_left_says_hello_again),
+        of_plans(who_is_ready_unheard_says_hello_again),
+        of_plans(who_takes_a_place_waits_no_more),
+        of_plans(a_stage_that_was_never_there_moves_all_on),
+        of_plans(one_of_another_plan_waits_and_gets_no_requests),
+        of_plans(the_pipeline_moves_on_when_each_worker_has_a_successor),
+        of_plans(successors_of_different_plans_are_none),
+        of_plans(a_stage_that_can_only_come_back_with_another_plan_takes_all_along),
+        of_plans(the_pipeline_moves_on_unasked_once_a_minute_at_most),
+        of_plans(those_that_can_serve_every_stage_prevail),
+        of_plans(the_newest_waits_for_a_place_alone),
+        of_plans(one_that_waits_may_go),
+        of_plans(workers_are_added),
+        of_plans(a_successor_of_the_same_plan_waits_for_one_alone),
+        of_plans(successors_of_the_same_plan_do_not_move_it_on),
+        of_plans(cache_services_hear_what_the_stages_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
