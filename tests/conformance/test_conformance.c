@@ -9,16 +9,12 @@
  */
 #include <dirent.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "stages/exec/exec.h"
 #include "stages/graph/graph_build.h"
 #include "stages/onnx/onnx_tensor.h"

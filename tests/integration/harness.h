@@ -8,12 +8,7 @@
 #ifndef FREEZELINE_HARNESS_H
 #define FREEZELINE_HARNESS_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "config/pipeline.h"
 #include "client/client.h"
 

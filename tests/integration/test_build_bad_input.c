@@ -1,9 +1,5 @@
 /* test_build_bad_input.c - `build` with poor data, artifacts of other models and versions, interruptions;
  * with the demo's network and pictures */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <glob.h>
 #include <jansson.h>
 #include <math.h>
@@ -15,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "deploy/data/npy.h"
 
 enum { TRAIN = 300, CALIBRATE = 300, ALL = TRAIN + CALIBRATE, PIXELS = 3 * 32 * 32 };

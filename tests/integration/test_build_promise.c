@@ -1,10 +1,6 @@
 /* test_build_promise.c - `build` with cache.threshold: risk, `eval` and `verify-promise` on it, with the
  * demo's network and pictures */
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +8,8 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "tests/testing.h"
 
 static char folder[] = "/tmp/freezeline-promise-XXXXXX";
 static char output[1 << 20];

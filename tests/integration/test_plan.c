@@ -1,13 +1,11 @@
 /* test_plan.c - `plan` on the demo's network: what it writes and what it says */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "tests/testing.h"
 
 static char folder[] = "/tmp/freezeline-plan-XXXXXX";
 static char output[1 << 16];

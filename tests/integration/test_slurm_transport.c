@@ -3,18 +3,13 @@
  * Outside of Slurm this program makes three hosts with Slurm (tests/hosts/world.sh) and runs itself there in
  * an allocation of all three. Where there is no root, no namespaces or no Slurm it is skipped and says so.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/hosts/transport.h"
 

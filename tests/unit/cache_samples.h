@@ -2,14 +2,11 @@
 #ifndef FREEZELINE_CACHE_SAMPLES_H
 #define FREEZELINE_CACHE_SAMPLES_H
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "cache_service/train/builder.h"
 #include "index/cache_body.h"
 #include "index/half.h"

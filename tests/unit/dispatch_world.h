@@ -4,13 +4,11 @@
 #ifndef FREEZELINE_DISPATCH_WORLD_H
 #define FREEZELINE_DISPATCH_WORLD_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker/dispatch_inside.h"

@@ -1,12 +1,7 @@
 /* test_account.c - the ledger of a real load: what is right, wrong, late, lost, twice */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdio.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "tests/faults/real/account.h"
 

@@ -1,12 +1,7 @@
 /* test_against.c - scenarios, sweeps and comparisons: their arithmetic, and against servers that are known */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "numbers/shuffle.h"
 #include "deploy/bench/against.h"
 #include "deploy/data/npy.h"

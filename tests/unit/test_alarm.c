@@ -1,13 +1,8 @@
 /* test_alarm.c - a loss that grows is noticed soon, and one that does not hardly ever */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "cache_service/promise/alarm.h"
 #include "base/error.h"
 #include "numbers/shuffle.h"

@@ -3,14 +3,9 @@
  * On one thread and on three. What libraries allocate counts too, but for oneDNN, whose primitives take a few
  * small blocks per run. Under a sanitizer, which brings its own malloc, there is nothing to count.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <string.h>
 
+#include "tests/testing.h"
 #include "cache_samples.h"
 #include "cache_service/service/cache_brain.h"
 #include "stages/place/descriptor.h"

@@ -1,14 +1,9 @@
 /* test_arena.c - buffers that live at the same time never overlap, and the block is not much larger than
  * needed */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdbool.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "stages/exec/arena.h"
 #include "base/error.h"
 

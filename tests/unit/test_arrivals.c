@@ -1,16 +1,11 @@
 /* test_arrivals.c - arrival times: their statistics, recorded ones, files that are wrong */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "numbers/samples.h"
 
 #include "deploy/load/arrivals.h"

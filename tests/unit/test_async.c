@@ -1,12 +1,7 @@
 /* test_async.c - many threads, one client: each request is answered once, whatever happens to it */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <poll.h>
 
+#include "tests/testing.h"
 #include "client/async.h"
 #include "fake_server.h"
 

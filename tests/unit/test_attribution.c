@@ -1,12 +1,7 @@
 /* test_attribution.c - answers with known parts: their sums by part, by stage and in the middle */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "deploy/load/attribution.h"
 

@@ -1,15 +1,10 @@
 /* test_augment.c - copies of pictures: what they are made of, and that they are always the same */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/data/augment.h"
 
 #define SIDE   32

@@ -1,11 +1,6 @@
 /* test_backlog.c - updates on the disk: order, bounds, what a torn end, damage and a full disk leave */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -14,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "base/log.h"
 #include "cache_service/keep/backlog.h"
 

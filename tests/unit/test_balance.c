@@ -1,11 +1,8 @@
 /* test_balance.c - a stage that others wait for while cores idle is found, and nothing else is */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "deploy/observe/balance.h"
 #include "stages/brain/stage_load.h"

@@ -1,13 +1,8 @@
 /* test_batch.c - the script for sbatch: what a job needs, and what cannot be said */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/launch/batch.h"
 
 #define UNUSED __attribute__((unused))

@@ -1,12 +1,7 @@
 /* test_betting.c - tests that stay valid however often one looks, where the truth is known */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "cache_service/promise/betting.h"
 #include "numbers/shuffle.h"
 

@@ -1,10 +1,5 @@
 /* test_blas.c - which OpenBLAS core is good enough for which CPU */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "system/blas.h"
 
 static void wide_cpus_get_wide_kernels(void **state)

@@ -1,12 +1,7 @@
 /* test_burst.c - audits that are too close to each other, and such that are only alike */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "base/error.h"
 #include "numbers/shuffle.h"
 #include "cache_service/promise/burst.h"

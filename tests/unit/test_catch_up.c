@@ -1,11 +1,5 @@
 /* test_catch_up.c - audits that came while a candidate was taught: each once, in order, so many of them */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "cache_service/learn/catch_up.h"
 
 static struct catch_up *filled(int n)

@@ -1,15 +1,10 @@
 /* test_certificate.c - rows that hold, against plain counting, and how often one is wrong */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "cache_service/promise/betting.h"
 #include "cache_service/promise/certificate.h"

@@ -1,16 +1,11 @@
 /* test_choice.c - which variant answers: under budgets, in a cascade, by feedback; what is refused */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "broker/choice/choice.h"
 #include "broker/choice/paging.h"
 

@@ -6,17 +6,12 @@
  * the client run on them, too. A variant that has more waiting than it can answer in time turns a request
  * away at once, and drops what has waited too long. Requests come at random (Poisson).
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "numbers/shuffle.h"
 #include "broker/choice/choice.h"
 

@@ -1,11 +1,9 @@
 /* test_chrome_trace.c - spans kept in fixed room, and written as a Chrome trace that holds together */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 #include <jansson.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "deploy/bench/chrome_trace.h"
 #include "wire/span_log.h"

@@ -1,16 +1,11 @@
 /* test_cli.c - the tool on wrong command lines and wrong files: one clear line, the right exit status */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/data/npy.h"
 
 static char folder[] = "/tmp/freezeline-cli-XXXXXX";

@@ -1,16 +1,11 @@
 /* test_client.c - the client library against a broker of a few lines */
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "client/client.h"
 #include "wire/frames.h"

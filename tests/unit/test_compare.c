@@ -1,14 +1,9 @@
 /* test_compare.c - tests of significance against known cases, and documents compared */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "bench_sample.h"
 #include "deploy/report/comparison.h"
 

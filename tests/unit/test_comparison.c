@@ -1,12 +1,9 @@
 /* test_comparison.c - what is surely worse is found early, what is worse at all in the end, and nothing else
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "deploy/operate/pair_comparison.h"
 
 #define MS 1000000ull

@@ -1,17 +1,12 @@
 /* test_compress.c - networks made smaller: exact where nothing has to be lost, least squares where something
  * has */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "deploy/compress/answers.h"
 #include "deploy/linear/elimination.h"
 #include "deploy/linear/linear.h"

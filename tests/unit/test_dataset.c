@@ -1,14 +1,9 @@
 /* test_dataset.c - data sets: records, ranges, labels, files that do not fit */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/data/dataset.h"
 #include "deploy/data/duplicates.h"
 #include "deploy/data/npy.h"

@@ -1,13 +1,8 @@
 /* test_descriptor.c - descriptors against adaptive average pooling as it is defined */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdlib.h>
 
+#include "tests/testing.h"
 #include "stages/place/descriptor.h"
 
 static uint32_t seed;

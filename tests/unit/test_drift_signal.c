@@ -1,12 +1,7 @@
 /* test_drift_signal.c - traffic that looks otherwise, and traffic that does not */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "base/error.h"
 #include "numbers/shuffle.h"
 #include "cache_service/promise/drift_signal.h"

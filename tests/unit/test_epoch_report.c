@@ -1,13 +1,9 @@
 /* test_epoch_report.c - what is shown of what serves and of what is being certified */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "deploy/observe/epoch_report.h"
 
 static struct status_reply reply;

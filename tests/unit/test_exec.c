@@ -1,15 +1,10 @@
 /* test_exec.c - an executor gives the reference's answers, whole, in pieces, in batches, on threads */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "stages/exec/exec.h"
 #include "stages/exec/profile.h"
 

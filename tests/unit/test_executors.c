@@ -1,10 +1,5 @@
 /* test_executors.c - how many rows executors run at once, by the memory that there is */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/extract/executors.h"
 
 static void test_keeps_the_batch_where_memory_is_plenty(void **state)

@@ -1,11 +1,7 @@
 /* test_failover.c - which broker is asked, and what is sent again */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "client/failover.h"
 

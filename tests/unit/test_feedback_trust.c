@@ -1,10 +1,5 @@
 /* test_feedback_trust.c - labels by honest people and by poisoners, about a network that is right 92% */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "numbers/shuffle.h"
 #include "cache_service/learn/feedback_trust.h"
 

@@ -1,12 +1,7 @@
 /* test_gap_bound.c - the exact bound on a loss of accuracy, where the truth is known */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "cache_service/promise/gap_bound.h"
 #include "numbers/shuffle.h"
 

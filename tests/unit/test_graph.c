@@ -2,15 +2,11 @@
  *
  * The models are conformance cases, so that their numbers are held elsewhere.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "stages/graph/graph_build.h"
 #include "stages/onnx/onnx_tensor.h"
 

@@ -1,10 +1,5 @@
 /* test_hang.c - who is silent for long is killed; who slept, or is heard of, is not */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "deploy/supervise/hang.h"
 

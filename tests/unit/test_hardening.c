@@ -1,9 +1,4 @@
 /* test_hardening.c - a process that gave up what a service never needs */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -21,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "system/confine.h"
 #include "system/hardening.h"
 

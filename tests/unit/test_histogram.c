@@ -1,14 +1,9 @@
 /* test_histogram.c - quantiles within 1% of the exact ones from 1 us to 100 s */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "numbers/histogram.h"
 
 static struct histogram h, other;

@@ -1,13 +1,9 @@
 /* test_history.c - events survive a round trip; lines that are none are refused */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "cache_service/store/history.h"
 
 static struct history_event sample(void)

@@ -1,13 +1,8 @@
 /* test_host_file.c - host files as people have them, and those that are refused */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/hosts/host_file.h"
 
 static struct host_file f;

@@ -1,9 +1,5 @@
 /* test_html_report.c - documents of bench read with care, and their page: complete, partial and hostile ones
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "bench_sample.h"
 #include "deploy/report/bench_document.h"
 #include "deploy/report/html_report.h"

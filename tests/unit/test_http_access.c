@@ -1,12 +1,8 @@
 /* test_http_access.c - tokens and roles of HTTP clients */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "broker/http/http_access.h"
 
 #define NOW 1800000000

@@ -1,13 +1,9 @@
 /* test_identity.c - what decides an answer changes the identity, and nothing else does */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "config/identity.h"
 #include "config/precision.h"
 

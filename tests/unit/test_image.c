@@ -1,17 +1,13 @@
 /* test_image.c - pictures: decoded, resized, normalised; broken files refused */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <png.h>
 #include <turbojpeg.h>
 
+#include "tests/testing.h"
 #include "deploy/data/npy.h"
 #include "deploy/data/input_file.h"
 #include "picture/image.h"

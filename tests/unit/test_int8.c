@@ -1,12 +1,9 @@
 /* test_int8.c - weights as bytes, and their products: every loop gives the same bits */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "index/int8.h"
 #include "numbers/shuffle.h"
 

@@ -4,17 +4,12 @@
  * kernel that accepts the node runs, at the largest batch and at batch 1, on every instruction set that this
  * CPU has.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "stages/kernels/kernels.h"
 #include "stages/ops/ops.h"
 #include "stages/simd/simd.h"

@@ -1,15 +1,11 @@
 /* test_keys.c - key files, the list of who is let in, rotation; and that a socket lets in nobody else */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "deploy/operate/key_rotation.h"

@@ -1,12 +1,9 @@
 /* test_kinds.c - which kind of cache wins at which exit */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "numbers/shuffle.h"
 #include "deploy/build/kinds.h"
 

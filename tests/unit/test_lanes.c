@@ -1,10 +1,5 @@
 /* test_lanes.c - lanes between processes: messages, death of either side, what is short or in the way, and
  * who may not have one */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "link/greeting.h"
 #include "link/lane.h"

@@ -3,16 +3,11 @@
  * A world without pictures: a candidate is a skill. Each audit has a confidence, uniform in 0..1, and the
  * cache is right with a probability that grows with it.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "numbers/shuffle.h"
 #include "cache_service/learn/learner_brain.h"
 
@@ -108,9 +103,23 @@ static void world_free(struct world *w)
     free(w);
 }
 
-static void audit(struct world *w, int32_t truth)
+/* As a test begins, and ends. */
+static int plain_world(void **state)
 {
-    struct learner_audit a = {++w->request, 1, truth, w->request};
+    const struct learner_setup s = plain();
+    *state = world_new(&s);
+    return 0;
+}
+
+static int end_of_world(void **state)
+{
+    world_free(*state);
+    return 0;
+}
+
+static void audit(struct world *w)
+{
+    struct learner_audit a = {++w->request, 1, -1, w->request};
     for (int k = 0; k < EXITS; k++) {
         w->confidence[k] = shuffle_uniform(&w->random);
         w->luck[k] = shuffle_uniform(&w->random);
@@ -125,7 +134,7 @@ static void audit(struct world *w, int32_t truth)
 static void audits(struct world *w, int n)
 {
     for (int i = 0; i < n; i++)
-        audit(w, -1);
+        audit(w);
 }
 
 /* Rows from timid to bold, as a plan would have them: either exit in turn. */
@@ -145,6 +154,15 @@ static bool taught(struct world *w)
     return wanted;
 }
 
+static void audits_and_lessons(struct world *w, int n)
+{
+    for (int i = 0; i < n; i++) {
+        audit(w);
+        if (w->asked != 0)
+            taught(w);
+    }
+}
+
 static struct learner_view view(const struct world *w)
 {
     return learner_brain_view(w->brain);
@@ -153,19 +171,14 @@ static struct learner_view view(const struct world *w)
 /* From nothing to a candidate that serves. */
 static void until_it_serves(struct world *w)
 {
-    for (int i = 0; i < 20000 && view(w).state != LEARNER_SERVING; i++) {
-        audit(w, -1);
-        if (w->asked != 0)
-            taught(w);
-    }
+    for (int i = 0; i < 20000 && view(w).state != LEARNER_SERVING; i++)
+        audits_and_lessons(w, 1);
     assert_int_equal(view(w).state, LEARNER_SERVING);
 }
 
 static void test_cold_start(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
-    (void)state;
+    struct world *w = *state;
     assert_int_equal(view(w).state, LEARNER_COLD);
     assert_true(view(w).audit == 1);
     audits(w, 100);
@@ -182,15 +195,12 @@ static void test_cold_start(void **state)
     assert_true(w->serves.certified.upper <= 0.01);
     assert_true(w->serves.certified.counts.n >= 300);
     assert_true(view(w).audit >= 0.25); /* there is more to be gained */
-    world_free(w);
 }
 
 static void test_becomes_bolder_but_not_too_bold(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
+    struct world *w = *state;
     float first;
-    (void)state;
     until_it_serves(w);
     first = w->serves.threshold[0];
     w->grows = 0; /* nothing more is taught */
@@ -205,19 +215,16 @@ static void test_becomes_bolder_but_not_too_bold(void **state)
     assert_int_equal(view(w).state, LEARNER_SERVING);
     assert_true(view(w).alarm < 0.5);
     assert_true(view(w).audit == 0.02);
-    world_free(w);
 }
 
 static void test_teaches_again_as_requests_grow(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
+    struct world *w = *state;
     uint64_t first;
-    (void)state;
     until_it_serves(w);
     first = view(w).serving;
     for (int i = 0; i < 20000; i++) {
-        audit(w, -1);
+        audit(w);
         if (w->asked != 0) {
             w->sure *= 0.9; /* each is better than the one before */
             taught(w);
@@ -228,16 +235,13 @@ static void test_teaches_again_as_requests_grow(void **state)
     assert_true(view(w).serving > first);
     assert_true(w->forgets > 0);
     assert_in_range(view(w).candidates, 1, LEARNER_CANDIDATES);
-    world_free(w);
 }
 
 static void test_alarm_tightens_then_switches_off(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
+    struct world *w = *state;
     float before[EXITS];
     int served, n;
-    (void)state;
     until_it_serves(w);
     w->grows = 0;
     audits(w, 5000);
@@ -246,14 +250,14 @@ static void test_alarm_tightens_then_switches_off(void **state)
     w->sure = 1; /* the world changes: sure answers are wrong too */
     w->wrong = 0.3;
     for (n = 0; n < 1000 && w->served == served; n++)
-        audit(w, -1);
+        audit(w);
     assert_true(n < 600);
     assert_int_equal(w->serves.state, LEARNER_TIGHTENED);
     assert_true(w->serves.threshold[0] >= before[0] && w->serves.threshold[1] >= before[1]);
     assert_true(view(w).audit >= 0.25);
     w->wrong = 9; /* and on: nothing can be trusted */
     for (n = 0; n < 2000 && view(w).state != LEARNER_OFF; n++)
-        audit(w, -1);
+        audit(w);
     assert_int_equal(view(w).state, LEARNER_OFF);
     for (int k = 0; k < EXITS; k++)
         assert_true(!w->serves.placed[k] && w->serves.threshold[k] == INFINITY);
@@ -263,16 +267,13 @@ static void test_alarm_tightens_then_switches_off(void **state)
     w->wrong = 0.1;
     until_it_serves(w);
     assert_true(w->asks.since_ms > 0);
-    world_free(w);
 }
 
 /* Where the alarm blames audits that lose far more than the budget, no thresholds are tried. */
 static void test_alarm_at_a_collapse_switches_off_at_once(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
+    struct world *w = *state;
     int served, n;
-    (void)state;
     until_it_serves(w);
     w->grows = 0;
     audits(w, 5000);
@@ -280,7 +281,7 @@ static void test_alarm_at_a_collapse_switches_off_at_once(void **state)
     w->sure = 1;
     w->wrong = 0.9;
     for (n = 0; n < 200 && w->served == served; n++)
-        audit(w, -1);
+        audit(w);
     assert_true(n < 100);
     assert_int_equal(w->served, served + 1);
     assert_int_equal(w->serves.state, LEARNER_OFF);
@@ -290,19 +291,16 @@ static void test_alarm_at_a_collapse_switches_off_at_once(void **state)
     w->wrong = 0.1;
     until_it_serves(w);
     assert_int_equal(w->serves.state, LEARNER_SERVING);
-    world_free(w);
 }
 
 /* The audits that are left lose nothing more than before. */
 static void test_what_is_lost_raises_the_alarm(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
+    struct world *w = *state;
     int n;
-    (void)state;
     until_it_serves(w);
     for (n = 0; n < 2000 && w->serves.state == LEARNER_SERVING; n++) {
-        audit(w, -1);
+        audit(w);
         if (n % 4 == 0)
             learner_brain_audit_lost(w->brain, w->request, w->now);
         obey(w);
@@ -311,7 +309,6 @@ static void test_what_is_lost_raises_the_alarm(void **state)
     for (; n < 4000 && view(w).state != LEARNER_OFF; n++)
         learner_brain_audit_lost(w->brain, w->request, w->now);
     assert_int_equal(view(w).state, LEARNER_OFF);
-    world_free(w);
 }
 
 /* All that are left are right, and yet nothing is certified. */
@@ -323,9 +320,7 @@ static void test_what_is_lost_judges_candidates(void **state)
         struct world *w = world_new(&s);
         w->wrong = 0;
         for (int n = 0; n < 20000 && w->served == 0; n++) {
-            audit(w, -1);
-            if (w->asked != 0)
-                taught(w);
+            audits_and_lessons(w, 1);
             if (lost && n % 3 == 0)
                 learner_brain_audit_lost(w->brain, w->request, w->now);
             obey(w);
@@ -337,10 +332,8 @@ static void test_what_is_lost_judges_candidates(void **state)
 
 static void test_a_signal_lets_it_learn_anew(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
+    struct world *w = *state;
     uint64_t asked;
-    (void)state;
     until_it_serves(w);
     w->grows = 0;
     audits(w, 5000);
@@ -353,7 +346,6 @@ static void test_a_signal_lets_it_learn_anew(void **state)
     w->asked = asked = 0;
     audits(w, 500);
     assert_true(w->asked != asked && w->asks.since_ms == 5000 + w->request - 5500);
-    world_free(w);
 }
 
 static void test_frozen_serves_what_it_served(void **state)
@@ -363,11 +355,7 @@ static void test_frozen_serves_what_it_served(void **state)
     (void)state;
     s.frozen = true;
     w = world_new(&s);
-    for (int i = 0; i < 5000; i++) {
-        audit(w, -1);
-        if (w->asked != 0)
-            taught(w);
-    }
+    audits_and_lessons(w, 5000);
     assert_int_equal(w->served, 0);
     assert_int_equal(w->events, 1); /* that something waits is told once */
     learner_brain_frozen(w->brain, false, w->now);
@@ -384,11 +372,7 @@ static void test_old_certificates_do_not_begin_to_serve(void **state)
     (void)state;
     s.frozen = true;
     w = world_new(&s);
-    for (int i = 0; i < 5000; i++) {
-        audit(w, -1);
-        if (w->asked != 0)
-            taught(w);
-    }
+    audits_and_lessons(w, 5000);
     assert_int_equal(w->events, 1); /* certified */
     w->wrong = 1;
     w->sure = 100; /* whatever they are sure of is wrong */
@@ -414,7 +398,7 @@ static void test_what_a_build_made(void **state)
     assert_int_equal(view(w).state, LEARNER_SERVING);
     w->grows = 1;
     for (int i = 0; i < 400 && w->tune == 0; i++) {
-        audit(w, -1);
+        audit(w);
         w->taught = 0;
     }
     assert_int_equal(w->tune, 1); /* first, the same caches */
@@ -439,7 +423,7 @@ static void test_truth_may_come_later(void **state)
         until_it_serves(w);
         w->grows = 0;
         for (int i = 0; i < 8000; i++) {
-            audit(w, -1);
+            audit(w);
             if (feedback)
                 learner_brain_truth(w->brain, w->request, w->request % 3 == 0 ? 1 : 0, w->now);
             obey(w);
@@ -455,9 +439,7 @@ static void test_truth_may_come_later(void **state)
 
 static void test_what_was_not_taught(void **state)
 {
-    const struct learner_setup s = plain();
-    struct world *w = world_new(&s);
-    (void)state;
+    struct world *w = *state;
     audits(w, 500);
     assert_int_equal(w->teach, 1);
     learner_brain_not_taught(w->brain, w->asked + 5, "another one", w->now);
@@ -468,10 +450,8 @@ static void test_what_was_not_taught(void **state)
     assert_false(taught(w)); /* too late */
     audits(w, 1000);
     assert_int_equal(w->teach, 2); /* again, when there is more to learn from */
-    world_free(w);
 }
 
-/* Of many worlds with caches that are never good enough, in hardly any one serves. */
 /* Audits that came while it was taught, and lost nothing or all. */
 static void recall(struct world *w, uint64_t number, int n, bool lost)
 {
@@ -496,7 +476,7 @@ static void test_is_judged_by_what_came_while_it_was_taught(void **state)
     for (int lost = 0; lost < 2; lost++) {
         struct world *w = world_new(&s);
         while (w->asked == 0)
-            audit(w, -1);
+            audit(w);
         recall(w, w->asked, 2000, false); /* it is not there yet */
         assert_true(taught(w));
         recall(w, w->last_number + 1, 2000, false); /* nobody */
@@ -513,6 +493,7 @@ static void test_is_judged_by_what_came_while_it_was_taught(void **state)
     }
 }
 
+/* Of many worlds with caches that are never good enough, in hardly any one serves. */
 static void test_hardly_ever_serves_what_loses_too_much(void **state)
 {
     const struct learner_setup s = plain();
@@ -524,11 +505,7 @@ static void test_hardly_ever_serves_what_loses_too_much(void **state)
         w->sure =
             1000; /* wrong at any confidence, a little more than what may be lost where half is answered */
         w->wrong = 0.25;
-        for (int j = 0; j < 3000; j++) {
-            audit(w, -1);
-            if (w->asked != 0)
-                taught(w);
-        }
+        audits_and_lessons(w, 3000);
         for (int k = 0; k < EXITS; k++)
             broken += w->served > 0 && w->serves.threshold[k] < 0.9f;
         world_free(w);
@@ -536,22 +513,24 @@ static void test_hardly_ever_serves_what_loses_too_much(void **state)
     assert_in_range(broken, 0, 2);
 }
 
+#define in_plain_world(test) cmocka_unit_test_setup_teardown(test, plain_world, end_of_world)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cold_start),
-        cmocka_unit_test(test_becomes_bolder_but_not_too_bold),
-        cmocka_unit_test(test_teaches_again_as_requests_grow),
-        cmocka_unit_test(test_alarm_tightens_then_switches_off),
-        cmocka_unit_test(test_alarm_at_a_collapse_switches_off_at_once),
-        cmocka_unit_test(test_what_is_lost_raises_the_alarm),
+        in_plain_world(test_cold_start),
+        in_plain_world(test_becomes_bolder_but_not_too_bold),
+        in_plain_world(test_teaches_again_as_requests_grow),
+        in_plain_world(test_alarm_tightens_then_switches_off),
+        in_plain_world(test_alarm_at_a_collapse_switches_off_at_once),
+        in_plain_world(test_what_is_lost_raises_the_alarm),
         cmocka_unit_test(test_what_is_lost_judges_candidates),
-        cmocka_unit_test(test_a_signal_lets_it_learn_anew),
+        in_plain_world(test_a_signal_lets_it_learn_anew),
         cmocka_unit_test(test_frozen_serves_what_it_served),
         cmocka_unit_test(test_old_certificates_do_not_begin_to_serve),
         cmocka_unit_test(test_what_a_build_made),
         cmocka_unit_test(test_truth_may_come_later),
-        cmocka_unit_test(test_what_was_not_taught),
+        in_plain_world(test_what_was_not_taught),
         cmocka_unit_test(test_is_judged_by_what_came_while_it_was_taught),
         cmocka_unit_test(test_hardly_ever_serves_what_loses_too_much),
     };

@@ -1,12 +1,8 @@
 /* test_learning.c - what is shown of how a cache service learns */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "deploy/observe/learning.h"
 
 static struct process_status service(enum learning_state state)

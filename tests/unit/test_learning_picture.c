@@ -1,13 +1,9 @@
 /* test_learning_picture.c - a pipeline that becomes fast, in characters and as an SVG */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "deploy/observe/learning_picture.h"
 #include "xml_check.h"

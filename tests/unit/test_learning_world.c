@@ -1,17 +1,12 @@
 /* test_learning_world.c - the whole way from requests to caches that answer them: reservoir, teaching,
  * certificate, and back where the world changes. tests/bench/learning_lab does the same with a real network.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "numbers/shuffle.h"
 #include "tests/bench/lab_world.h"
 

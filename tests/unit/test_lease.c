@@ -1,12 +1,8 @@
 /* test_lease.c - the learner's lease under a clock of our own */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "cache_service/store/lease.h"
 
 #define SECOND 1000000000ull

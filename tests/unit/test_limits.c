@@ -1,10 +1,4 @@
 /* test_limits.c - what there is of a host, and what is refused beyond it */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "system/background.h"
 #include "system/limits.h"
 

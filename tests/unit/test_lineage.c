@@ -1,14 +1,10 @@
 /* test_lineage.c - whose caches count, without a clock: one build, two builds, many hosts in any order; heads
  * as text */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "cache_service/store/lineage.h"
 
 static struct manifest build(uint8_t name, uint64_t generation)

@@ -1,11 +1,5 @@
 /* test_load.c - the load generator against servers whose behaviour is known */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/load/load.h"
 #include "deploy/data/npy.h"
 #include "fake_server.h"

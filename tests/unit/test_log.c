@@ -1,10 +1,4 @@
 /* test_log.c - lines that repeat are bounded, and so is the file */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/log_rate.h"

@@ -1,17 +1,12 @@
 /* test_low.c - lower precision: conversions, convolutions against the reference, executors, files of scales
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "stages/exec/exec.h"
 #include "stages/kernels/kernels.h"
 #include "stages/simd/low.h"

@@ -1,15 +1,11 @@
 /* test_manifest.c - manifests survive a round trip; wrong ones are refused with a line that names them */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "cache_service/store/manifest.h"
 
 static struct manifest sample(void)

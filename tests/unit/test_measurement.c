@@ -1,16 +1,11 @@
 /* test_measurement.c - verdicts and documents from tallies that are known */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "deploy/bench/measurement.h"
 #include "deploy/load/warmup.h"

@@ -1,11 +1,7 @@
 /* test_mend.c - when a connection is made again, and that it is */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "wire/mend.h"
 

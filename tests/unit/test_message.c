@@ -1,14 +1,9 @@
 /* test_message.c - every message survives the wire; what is out of bounds is refused by name */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "freezeline.pb-c.h"
 #include "wire/message.h"
 

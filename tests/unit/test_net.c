@@ -1,13 +1,10 @@
 /* test_net.c - gradients against finite differences, maps against their definition, and what is stored
  * against what was learned */
 #include <math.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "index/half.h"
 #include "cache_service/train/members.h"
 #include "cache_service/train/net_parts.h"

@@ -1,13 +1,8 @@
 /* test_net_train.c - maps that are moved while they teach: what was seen in one place is known beside it */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "cache_service/train/net_train.h"
 #include "index/cache_body.h"
 

@@ -1,15 +1,10 @@
 /* test_npy.c - .npy files: what is written is read; what is broken is refused */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/data/npy.h"
 
 static char folder[] = "/tmp/freezeline-npy-XXXXXX";

@@ -1,14 +1,12 @@
 /* test_oip.c - the Open Inference Protocol's texts: numbers, types, requests, responses, paths */
 #include <float.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 #include <jansson.h>
 #include <zlib.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "numbers/floats.h"
 #include "numbers/shuffle.h"

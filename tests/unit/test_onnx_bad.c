@@ -3,17 +3,13 @@
  * Models are written by a tiny protobuf writer below, so that what no ONNX tool would write can be written
  * too.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "stages/graph/graph.h"
 #include "stages/onnx/onnx_tensor.h"
 

@@ -1,13 +1,8 @@
 /* test_operation.c - what the supervisor does for an order, step by step, by a fake clock */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "deploy/supervise/operation.h"
 

@@ -1,16 +1,11 @@
 /* test_orders_heard.c - who ordered something hears of it, and nobody else does */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "deploy/supervise/order.h"
 #include "deploy/supervise/orders.h"
 #include "deploy/tool/state.h"

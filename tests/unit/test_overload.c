@@ -5,13 +5,11 @@
  * what is late and tell what they took, as those in stages/worker do; what they compute is a duration.
  */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "broker/dispatch_inside.h"

@@ -1,11 +1,8 @@
 /* test_pays.c - whether a pipeline pays: the sum of its parts, and what is said of it */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "deploy/model/pays.h"
 
 static const struct message_cost cost = {.fixed_ms = 0.1, .per_byte_ms = 1e-6};

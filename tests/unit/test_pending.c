@@ -1,12 +1,8 @@
 /* test_pending.c - descriptors wait for outcomes within bounds of number, bytes and age */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "cache_service/service/pending.h"
 
 #define DIM 8

@@ -1,18 +1,14 @@
 /* test_pictures.c - data sets of picture files: which class is which, what is broken, what is skipped, in
  * which order */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
 #include <png.h>
 #include <turbojpeg.h>
 
+#include "tests/testing.h"
 #include "deploy/data/dataset.h"
 
 static char folder[] = "/tmp/freezeline-pictures-XXXXXX";

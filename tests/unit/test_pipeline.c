@@ -2,18 +2,13 @@
  *
  * `test_pipeline --write-reference` prints configs/reference.yaml.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "config/pipeline.h"
 #include "config/precision.h"
 #include "config/variants.h"

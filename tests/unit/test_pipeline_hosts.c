@@ -1,14 +1,9 @@
 /* test_pipeline_hosts.c - hosts of a pipeline file: who is placed where, and by which endpoint two meet */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "config/here.h"
 #include "config/pipeline.h"
 

@@ -1,13 +1,8 @@
 /* test_placement.c - stages and exits of a pipeline file, found in a model by name */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <stdio.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "stages/place/origin.h"
 #include "picture/picture.h"
 

@@ -1,12 +1,7 @@
 /* test_planner.c - the planner finds what trying all cuts finds */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 
+#include "tests/testing.h"
 #include "stages/place/planner.h"
 
 static uint32_t seed;

@@ -1,15 +1,10 @@
 /* test_plausibility.c - what is said when a network is hardly better than guessing */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/build/plausibility.h"
 #include "deploy/data/npy.h"
 

@@ -1,16 +1,11 @@
 /* test_plot.c - ticks, escaping, and plots of good, odd and hostile data */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/plot/markup.h"
 #include "deploy/plot/plot.h"
 #include "deploy/plot/ticks.h"

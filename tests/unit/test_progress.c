@@ -1,14 +1,9 @@
 /* test_progress.c - progress where there is no terminal: lines that say what they count */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "deploy/tool/progress.h"
 
 /* The line at the end of a phase. */

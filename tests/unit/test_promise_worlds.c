@@ -7,16 +7,11 @@
  * promise_world.h. Each epoch that is certified and begins to serve is judged: by the truth of that moment,
  * and, as a certificate speaks of the requests that its audits came from, by the truth of these.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "cache_service/learn/learner_brain.h"
 #include "cache_service/promise/alarm.h"
 #include "cache_service/promise/burst.h"

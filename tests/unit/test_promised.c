@@ -1,13 +1,8 @@
 /* test_promised.c - what the report of a promise says about each exit */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/build/promised.h"
 
 /* 10,000 certifying points; `answered` by the exit. */

@@ -1,16 +1,11 @@
 /* test_qdq.c - quantized models: written, read back, run as they are; operators on integers */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "deploy/quantize/qdq.h"
 #include "stages/exec/exec.h"
 #include "stages/graph/graph_build.h"

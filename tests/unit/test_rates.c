@@ -1,10 +1,5 @@
 /* test_rates.c - each client gets its rate and no more, whatever the others do, in a table that is full */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "broker/state/rates.h"
 #include "numbers/shuffle.h"

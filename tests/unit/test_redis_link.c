@@ -1,11 +1,6 @@
 /* test_redis_link.c - what listens where Redis should: nobody, something else, one that refuses, a replica */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -13,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "cache_service/store/redis_link.h"
 
 #define ANSWERS 4

@@ -1,10 +1,8 @@
 /* test_requests.c - the request table: bounds, ids, wake order, lists */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "broker/state/requests.h"
 
 static struct request_entry *add(struct requests *t, size_t bytes)

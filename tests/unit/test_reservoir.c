@@ -1,16 +1,11 @@
 /* test_reservoir.c - what the learner keeps: once, bounded, balanced, and still there after a kill */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "cache_service/teach/reservoir_disk.h"
 #include "numbers/floats.h"
 #include "cache_service/store/update.h"

@@ -3,15 +3,10 @@
  *
  * The digests come from tests/data/make_resize_reference.py.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "picture/planes.h"
 #include "picture/preprocess.h"
 #include "picture/resize.h"

@@ -1,11 +1,9 @@
 /* test_responses.c - the response cache: what it answers, what it forgets, how many bytes it takes */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/error.h"
 #include "numbers/shuffle.h"
 #include "broker/state/responses.h"

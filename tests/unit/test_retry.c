@@ -1,10 +1,5 @@
 /* test_retry.c - what failed is put off for ever longer, and only its own success ends that */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "cache_service/keep/trouble.h"
 
 static void failures_in_a_row_double_the_while(void **state)

@@ -1,13 +1,9 @@
 /* test_ring.c - records come as they were sent, room comes back, and nonsense from the other end does no harm
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "link/ring.h"
 
 #define SIZE 4096

@@ -1,13 +1,9 @@
 /* test_roles.c - in which state a process is, by what brokers say of others */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "deploy/process/roles.h"
 
 static struct pipeline *pipeline_of(const char *more)

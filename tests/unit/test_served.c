@@ -1,14 +1,10 @@
 /* test_served.c - what is shown of a running pipeline is what answers, and notes say where the files are
  * others */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "deploy/process/served.h"
 
 /* Digests here are told apart by their first byte. */

@@ -1,15 +1,12 @@
 /* test_shapes.c - the demo's pictures: the same everywhere, balanced, in bounds, easy and hard as promised */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <xxhash.h>
 
+#include "tests/testing.h"
 #include "deploy/tool/command.h"
 #include "deploy/data/shapes.h"
 

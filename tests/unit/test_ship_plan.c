@@ -1,14 +1,9 @@
 /* test_ship_plan.c - what a host says of itself, what it is sent, and which libraries go along */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/hosts/ship_plan.h"
 
 #define UNUSED __attribute__((unused))

@@ -1,17 +1,12 @@
 /* test_simulate.c - around the simulation: measurements and clusters read, hostile ones refused; a pipeline
  * set up */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "deploy/plan/plan_simulated.h"
 #include "deploy/simulate/simulate_search.h"
 

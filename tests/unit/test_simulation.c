@@ -1,14 +1,9 @@
 /* test_simulation.c - the simulation against queues whose answers are known */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/testing.h"
 #include "base/log.h"
 #include "deploy/simulate/simulation.h"
 

@@ -1,11 +1,5 @@
 /* test_slurm_job.c - what Slurm writes about a job's nodes */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/hosts/slurm_job.h"
 
 #define UNUSED __attribute__((unused))

@@ -1,16 +1,11 @@
 /* test_slurm_up.c - a job that is waited for while Slurm is busy, against programs with Slurm's names */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/launch/slurm_up.h"
 #include "deploy/process/word.h"

@@ -1,11 +1,9 @@
 /* test_stage_brain.c - the stage worker's brain with a clock, layers and peers of this test: no socket, no
  * thread */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "index/verdicts.h"

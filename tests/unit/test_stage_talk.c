@@ -1,11 +1,7 @@
 /* test_stage_talk.c - a stage worker's talk with the broker, whose connection may be gone */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "stages/brain/stage_talk.h"

@@ -1,13 +1,8 @@
 /* test_startup.c - the options that all services take; mishaps are counted and told now and then */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <getopt.h>
 #include <stdio.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/mishap.h"
 #include "config/startup.h"

@@ -1,14 +1,9 @@
 /* test_statistics.c - summaries, order statistics, words that are near */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "numbers/binomial.h"
 #include "base/nearest_word.h"
 #include "numbers/samples.h"

@@ -1,11 +1,7 @@
 /* test_status_sum.c - what several brokers say, as if they were one */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "client/status_sum.h"
 
 static struct status_reply one, other, sum;

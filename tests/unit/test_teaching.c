@@ -1,17 +1,12 @@
 /* test_teaching.c - a candidate depends on what the reservoir held when its teaching said so, on nothing
  * later */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "cache_service/store/update.h"
 #include "cache_service/teach/teaching.h"
 #include "index/cache.h"

@@ -1,10 +1,4 @@
 /* test_trace.c - spans become traces: joined whatever their order, bounded, as OTLP has them, in a file */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "broker/trace/otlp_text.h"
 #include "broker/trace/trace_sink.h"

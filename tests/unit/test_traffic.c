@@ -1,14 +1,9 @@
 /* test_traffic.c - which record comes when: orders, frequencies, repeats, drifting frames */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/load/traffic.h"
 
 #define RECORDS 500

@@ -1,16 +1,11 @@
 /* test_transport.c - words for a shell; commands through a transport to this machine's own shell */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/hosts/shell_words.h"
 #include "deploy/hosts/transport.h"
 

@@ -1,12 +1,8 @@
 /* test_true_label.c - lines that say what a request should have been answered, and lines that do not */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "deploy/ask/true_label.h"
 
 static char *names[] = {"cat", "dog", "7"};

@@ -1,10 +1,8 @@
 /* test_trust.c - which workers and links are given requests, and the ways that are chosen then */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "broker/state/router.h"
 #include "broker/state/trust.h"
 

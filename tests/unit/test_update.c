@@ -1,16 +1,12 @@
 /* test_update.c - update records: round trip, hostile bytes; the spool between the threads */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
 
+#include "tests/testing.h"
 #include "numbers/floats.h"
 #include "cache_service/keep/spool.h"
 #include "cache_service/store/update.h"

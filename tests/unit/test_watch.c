@@ -1,14 +1,9 @@
 /* test_watch.c - processes, energy and machine facts beside a measurement */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#include <cmocka.h>
-
+#include "tests/testing.h"
 #include "deploy/tool/energy.h"
 #include "deploy/tool/machine.h"
 #include "deploy/bench/watch.h"

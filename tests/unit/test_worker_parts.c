@@ -1,12 +1,10 @@
 /* test_worker_parts.c - the worker's small parts: size of batches, circuit breaker, cancelled requests, clock
  * offset, arrivals
  */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "base/offset.h"

@@ -1,11 +1,9 @@
 /* test_world.c - processes in virtual time: clients, a broker, and the sockets between them */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
+#include "tests/testing.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "deploy/world/world.h"
