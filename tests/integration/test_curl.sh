@@ -2,29 +2,20 @@
 # test_curl.sh - the lines for curl in broker/http/README.md do what they are there for, as they stand there
 set -u
 . "$(dirname "$0")/checks.sh"
-bin=$PWD/build/release
-yaml=$work/p.yaml
-clean_up() {
-    "$bin/freezeline" down -c "$yaml" >/dev/null 2>&1
-    rm -rf "$work"
-}
-trap clean_up EXIT
+. tests/integration/serving.sh
 command -v curl >/dev/null || {
-    echo "skipped: needs curl"
-    echo "[  SKIPPED ] curl"
+    skipped curl "needs curl"
     exit 0
 }
 
 serve() {
-    sed -e "s|^model: .*|model: $PWD/configs/demo/demo.onnx|" -e "s|^state: .*|state: $work/state|" \
-        -e 's|^broker:|&\n  http: 127.0.0.1:0|' configs/demo/demo.yaml >"$yaml" &&
+    of_the_demo demo.yaml -e 's|^broker:|&\n  http: 127.0.0.1:0|' &&
         "$bin/freezeline" up -c "$yaml" --set cache.kind=none --set redis.managed=false
 }
-url() { sed -n 's|.*a page for people at \(http://[^ ]*\)/.*|\1|p' "$work/state/logs/broker.log" | head -n 1; }
 # Every line, in a folder of its own that has a picture; the address and the name are this pipeline's.
 lines() {
     sed -n '/^```sh$/,/^```$/p' broker/http/README.md | grep -v '^```' |
-        sed "s|^NAME=.*|NAME=demo URL=$(url)|" >"$work/lines" && grep -c curl "$work/lines" &&
+        sed "s|^NAME=.*|NAME=demo URL=$(address | sed 's|/$||')|" >"$work/lines" && grep -c curl "$work/lines" &&
         mkdir "$work/here" && cp tests/fuzz/corpus/image/grey.jpg "$work/here/cat.jpg" && cd "$work/here" &&
         NO_PROXY='*' sh -eu "$work/lines" >"$work/said" 2>"$work/complaints"
     cat "$work/said" "$work/complaints"

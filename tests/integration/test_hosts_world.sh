@@ -3,15 +3,9 @@
 # nothing of them is left
 set -u
 . "$(dirname "$0")/checks.sh"
-world=tests/hosts/world.sh
-trap '$world down; rm -rf "$work"' EXIT
-export FREEZELINE_WORLD="$work/world"
+. tests/integration/hosts.sh
 
-$world up 3 --owner $$ >"$work/up" || {
-    cat "$work/up"
-    [ "$(grep -c '^skipped: ' "$work/up")" = 1 ] && echo "[  SKIPPED ] hosts" && exit 0
-    exit 1
-}
+hosts_up 3
 on() { # K COMMAND ...
     $world exec "$@"
 }

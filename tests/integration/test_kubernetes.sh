@@ -3,7 +3,6 @@
 # stands, as process 1, as another user, with a root that cannot be written and without HOME
 set -u
 . "$(dirname "$0")/checks.sh"
-trap 'rm -rf "$work"' EXIT
 freezeline=${FREEZELINE_BUILD:-$PWD/build/release}/freezeline
 cp configs/demo/demo.onnx "$work"
 cat >"$work/p.yaml" <<YAML
@@ -119,14 +118,12 @@ if command -v kubectl >/dev/null; then
     check "kubectl reads all" kubectl_reads_all
     check "kubectl knows each field of the workloads" kubectl_knows_each_field
 else
-    echo "skipped: kubectl is not installed (apt-get install kubernetes-client)"
-    echo "[  SKIPPED ] kubectl"
+    skipped kubectl "kubectl is not installed (apt-get install kubernetes-client)"
 fi
 if [ "$(id -u)" = 0 ] && unshare --mount --net --pid --fork sh -c 'mount -t tmpfs x /opt && mkdir /opt/a /opt/b &&
     mount -t overlay -o lowerdir=/etc,upperdir=/opt/a,workdir=/opt/b x /etc' 2>/dev/null; then
     check "the commands run as they stand" runs
 else
-    echo "skipped: commands of containers need root, namespaces and overlays"
-    echo "[  SKIPPED ] commands"
+    skipped commands "commands of containers need root, namespaces and overlays"
 fi
 finish

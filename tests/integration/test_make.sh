@@ -2,7 +2,6 @@
 # test_make.sh - what an object was built with belongs to what it depends on: nothing is linked from two kinds
 set -u
 . "$(dirname "$0")/checks.sh"
-trap 'rm -rf "$work"' EXIT
 
 # One object of each rule: of a source, of a source with flags of its own, of generated code.
 objects="$work/b/proto/base/nearest_word.o $work/b/proto/index/map.o $work/b/gen/freezeline.pb-c.o"

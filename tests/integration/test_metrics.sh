@@ -2,31 +2,22 @@
 # test_metrics.sh - what a pipeline tells Prometheus: the format, the rules, and that nothing asked for is missing
 set -u
 . "$(dirname "$0")/checks.sh"
-bin=$PWD/build/release
-yaml=$work/p.yaml
+. tests/integration/serving.sh
 prometheus=
-clean_up() {
-    [ -z "$prometheus" ] || { kill "$prometheus" && wait "$prometheus"; } 2>/dev/null
-    "$bin/freezeline" down -c "$yaml" >/dev/null 2>&1
-    rm -rf "$work"
-}
-trap clean_up EXIT
+trap '[ -z "$prometheus" ] || { kill "$prometheus" && wait "$prometheus"; } 2>/dev/null; down' EXIT
 command -v promtool >/dev/null && command -v prometheus >/dev/null && command -v curl >/dev/null || {
-    echo "skipped: needs prometheus and curl"
-    echo "[  SKIPPED ] metrics"
+    skipped metrics "needs prometheus and curl"
     exit 0
 }
 
 # Certified at once: the traffic is the demo's, and its caches learn; here no exit has to answer.
 serve() {
-    sed -e "s|^model: .*|model: $PWD/configs/demo/demo.onnx|" -e "s|^state: .*|state: $work/state|" \
-        configs/demo/demo-learned.yaml >"$yaml" &&
+    of_the_demo demo-learned.yaml &&
         printf 'broker:\n  http: 127.0.0.1:0\ntraces: {to: traces.jsonl, share: 1}\n' >>"$yaml" &&
-        "$bin/freezeline" generate --count 300 --seed 11 --output "$work/r.bin" &&
+        pictures 300 11 r.bin &&
         "$bin/freezeline" up -c "$yaml" --set cache.promise=agreement &&
         "$bin/freezeline" bench -c "$yaml" --data cifar10:"$work/r.bin" --closed 2 --duration 1
 }
-address() { sed -n 's|.*a page for people at \(http://[^ ]*\).*|\1|p' "$work/state/logs/broker.log" | head -n 1; }
 # Triton's names are what they are.
 lint() {
     curl -sS --noproxy '*' "$(address)metrics" >"$work/metrics" &&
@@ -43,12 +34,8 @@ ask() {
 exemplars() {
     trace=$(curl -sS --noproxy '*' "http://127.0.0.1:$port/api/v1/query_exemplars?query=freezeline_http_inference_seconds_bucket&start=$(($(date +%s) - 600))&end=$(($(date +%s) + 60))" |
         grep -oE '"trace_id":"[0-9a-f]{32}"' | head -n 1 | cut -d'"' -f4)
-    [ -n "$trace" ] && for _ in $(seq 300); do
-        grep -q "\"traceId\":\"$trace\"" "$work/state/traces.jsonl" && return 0
-        sleep 0.3
-    done
     echo "exemplar: $trace"
-    return 1
+    [ -n "$trace" ] && within 90 grep -q "\"traceId\":\"$trace\"" "$work/state/traces.jsonl"
 }
 # Each process tells what it uses: stages share the memory that requests come in.
 uses() {
@@ -71,6 +58,7 @@ complete() {
     [ ! -s "$work/missing" ]
 }
 query() { curl -sS --noproxy '*' --data-urlencode "query=$1" "http://127.0.0.1:$port/api/v1/query"; }
+answers_are_counted() { query 'freezeline_requests_answered_total' | grep -q '"value":\[[0-9.]*,"[1-9]'; }
 scrape() {
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     target=$(address | sed 's|http://||; s|/$||')
@@ -79,13 +67,11 @@ scrape() {
     NO_PROXY='*' prometheus --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
         --enable-feature=exemplar-storage --web.listen-address="127.0.0.1:$port" >"$work/prometheus.log" 2>&1 &
     prometheus=$!
-    for _ in $(seq 300); do
-        query 'freezeline_requests_answered_total' 2>/dev/null | grep -q '"value":\[[0-9.]*,"[1-9]' && return 0
-        sleep 0.3
-    done
-    tail -n 20 "$work/prometheus.log"
-    query up
-    return 1
+    within 90 answers_are_counted || {
+        tail -n 20 "$work/prometheus.log"
+        query up
+        return 1
+    }
 }
 
 check "a pipeline with HTTP serves" serve

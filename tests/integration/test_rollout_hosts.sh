@@ -7,14 +7,6 @@ set -u
 . tests/integration/hosts.sh
 
 hosts_up 2
-until_true() { # COMMAND ...: within a minute
-    for i in $(seq 300); do
-        "$@" >"$work/tried" 2>&1 && return 0
-        sleep 0.2
-    done
-    cat "$work/tried"
-    return 1
-}
 
 two=$work/two.yaml
 cat >"$two" <<YAML
@@ -35,8 +27,7 @@ broker: {heartbeat_ms: 100, dead_after_ms: 20000, deadline_ms: 60000}
 YAML
 cp tests/data/tiny.onnx "$work/net.onnx"
 {
-    printf '\223NUMPY\001\000v\000'
-    printf '%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 3, 16, 16), }"
+    npy_head '(8, 3, 16, 16)'
     head -c 6144 "$build/freezeline"
 } >"$work/asked.npy"
 
@@ -53,7 +44,7 @@ asks() {
 in_flight() { fl status -c "$two" --json | grep -Eq '"answered": *[1-9]'; }
 none_failed() {
     $world exec 0 kill -INT "$(cat "$work/clients")"
-    until_true sh -c "! kill -0 $clients" && cat "$work/bench.json" && grep -q '"errors": 0,' "$work/bench.json" &&
+    within 60 sh -c "! kill -0 $clients" && cat "$work/bench.json" && grep -q '"errors": 0,' "$work/bench.json" &&
         ! grep -q '"answered": 0,' "$work/bench.json"
 }
 brokers_on_a() { [ "$($world exec 1 pgrep -cx freezeline-brok)" = "$1" ]; }
@@ -67,7 +58,7 @@ alone_on_hosts() {
 check "up" serves
 asks
 clients=$!
-check "clients ask" until_true in_flight
+check "clients ask" within 60 in_flight
 
 # --- files that are worse, and files that are not ---
 
@@ -87,14 +78,14 @@ port_in_use() {
 begins() { # one that does not end; waits until clients are answered by it
     $world exec 0 sh -c "echo \$\$ >'$work/rollout'; exec '$build/freezeline' rollout -c '$two' --steps 90 \
         --step-time 600 --step-requests 1000000 --slower 10000 --tolerance 100 --lease 5" >"$work/began" 2>&1 &
-    until_true handed_on || {
+    within 60 handed_on || {
         cat "$work/began"
         return 1
     }
 }
 handed_on() { fl status -c "$two" --json | tr -d ' \n' | grep -Eq '"relays":\[.*"answered":[1-9][0-9]'; }
 killed_leaves_nothing() {
-    begins && $world exec 0 kill -9 "$(cat "$work/rollout")" && until_true alone_on_hosts
+    begins && $world exec 0 kill -9 "$(cat "$work/rollout")" && within 60 alone_on_hosts
 }
 better_is_taken() {
     before=$(workers)

@@ -6,16 +6,10 @@
 # home folders on clusters are.
 set -u
 . "$(dirname "$0")/checks.sh"
-world=$PWD/tests/hosts/world.sh
-trap '$world down; rm -rf "$work"' EXIT
-export FREEZELINE_WORLD="$work/world"
-freezeline=${FREEZELINE_BUILD:-$PWD/build/release}/freezeline
+. tests/integration/hosts.sh
 
-{ $world up 3 --owner $$ && $world slurm; } >"$work/up" || {
-    cat "$work/up"
-    [ "$(grep -c '^skipped: ' "$work/up")" = 1 ] && echo "[  SKIPPED ] Slurm" && exit 0
-    exit 1
-}
+hosts_up 3 slurm
+freezeline=$build/freezeline
 folder=$FREEZELINE_WORLD/shared
 cp configs/demo/demo.onnx "$folder"
 cat >"$folder/p.yaml" <<YAML
@@ -42,7 +36,7 @@ fl() { # COMMAND ARGUMENT ...: as a user of the cluster
 # One picture as bytes in an .npy file.
 picture() { # NUMBER FILE
     {
-        printf '\223NUMPY\001\000v\000%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 32, 32), }"
+        npy_head '(3, 32, 32)'
         tail -c +$(($1 * 3073 + 2)) requests.bin | head -c 3072
     } >"$2"
 }
@@ -74,15 +68,6 @@ nothing_left() { # no job, and nothing of it on any host
         ! there $k pgrep -l freezeline || return 1
     done
 }
-comes() { # SECONDS COMMAND ...: is true within that time
-    tries=$(($1 * 5))
-    shift
-    until "$@"; do
-        tries=$((tries - 1))
-        [ $tries -gt 0 ] || return 1
-        sleep 0.2
-    done >/dev/null 2>&1
-}
 ready() { [ "$(cat state/run/job-ready)" = "$1" ]; }
 
 submitted() { fl up --on slurm | grep '3 hosts, ready: 7 processes'; }
@@ -109,18 +94,18 @@ ends() { fl down | grep stopped && nothing_left && [ ! -e state/run/job ] && [ !
 allocated() { # the first that ever runs there, as far as its folder knows
     rm -rf state/logs
     there 0 salloc --quiet -N3 -c2 sh -c "'$freezeline' up --on slurm -c p.yaml && '$freezeline' infer -c p.yaml --input pictures --json >inside && '$freezeline' down -c p.yaml" &&
-        cat inside whole | answers >now && alike now && comes 30 nothing_left
+        cat inside whole | answers >now && alike now && within 30 nothing_left
 }
 exported() {
-    fl export slurm --to job.sh && there 0 sbatch --parsable job.sh >id && comes 60 ready "$(cat id)" && same
+    fl export slurm --to job.sh && there 0 sbatch --parsable job.sh >id && within 60 ready "$(cat id)" && same
 }
 cancelled() {
-    there 0 scancel "$(cat id)" && comes 60 nothing_left && grep CANCELLED state/logs/slurm-"$(cat id)".log
+    there 0 scancel "$(cat id)" && within 60 nothing_left && grep CANCELLED state/logs/slurm-"$(cat id)".log
 }
 pending() { [ "$(there 0 squeue -h -j "$1" -o %T)" = PENDING ]; }
 # Slurm starts a requeued job after two minutes, and refuses what starts in the second in which the job was ended.
 starts_again() {
-    comes 90 pending "$(cat id)" && there 0 scontrol update JobId="$(cat id)" StartTime=now+4 && comes 90 ready "$(cat id)" || {
+    within 90 pending "$(cat id)" && there 0 scontrol update JobId="$(cat id)" StartTime=now+4 && within 90 ready "$(cat id)" || {
         there 0 squeue
         there 0 sinfo
         tail -n 5 "$FREEZELINE_WORLD"/h0/slurmctld.log state/logs/slurm-"$(cat id)".log
@@ -130,7 +115,7 @@ starts_again() {
 requeued() { there 0 scontrol requeue "$(cat id)" && starts_again && same; }
 idle() { [ "$(there 0 sinfo -h -n "$1" -p all -o %t)" = idle ]; }
 node_dies() {
-    $world kill 3 && comes 60 pending "$(cat id)" && $world boot 3 && comes 60 idle h3 && starts_again && same
+    $world kill 3 && within 60 pending "$(cat id)" && $world boot 3 && within 60 idle h3 && starts_again && same
 }
 wrong() { # WHAT IS SAID ARGUMENT ...
     said=$1
@@ -142,7 +127,7 @@ with_keys() {
     nodes='hosts=[{name: h1}, {name: h2}, {name: h3}]'
     cp p.yaml plain && sed 's/^security: none/security: curve/; s/^state: .*/&\nkeys: keys/' plain >p.yaml
     fl keys make && ! fl up --on slurm 2>wrong && cat wrong && grep -F "keys make -c" wrong | grep -F "$nodes" &&
-        comes 30 nothing_left && fl keys make --set "$nodes" && fl up --on slurm && same && fl down && nothing_left
+        within 30 nothing_left && fl keys make --set "$nodes" && fl up --on slurm && same && fl down && nothing_left
     ok=$?
     cat plain >p.yaml
     return $ok
@@ -150,7 +135,7 @@ with_keys() {
 fails_and_says_why() {
     echo 'hosts: [{name: a}, {name: b}, {name: c}, {name: d}]' >>p.yaml
     wrong "ended (.*) before the pipeline was ready" --set launch.slurm.nodes=2 &&
-        grep "names 4 hosts, but there are 2 machines" wrong && comes 30 nothing_left && [ ! -e state/run/job ]
+        grep "names 4 hosts, but there are 2 machines" wrong && within 30 nothing_left && [ ! -e state/run/job ]
 }
 
 check "caches are built" build

@@ -2,10 +2,8 @@
 # test_table.sh - the table of figures: what its steps say, what is missing, what is no step
 set -u
 . "$(dirname "$0")/checks.sh"
-trap 'rm -rf "$work"' EXIT
 command -v python3 >/dev/null || {
-    echo "skipped: needs python3"
-    echo "[  SKIPPED ] table"
+    skipped table "needs python3"
     exit 0
 }
 

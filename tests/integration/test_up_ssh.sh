@@ -48,8 +48,7 @@ pictures() { # N of a CIFAR-10 file, as .npy files
     mkdir -p "$work/pictures"
     for i in $(seq "$1"); do
         {
-            printf '\223NUMPY\001\000v\000'
-            printf '%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 32, 32), }"
+            npy_head '(3, 32, 32)'
             tail -c +$(((i - 1) * 3073 + 2)) "$work/requests.bin" | head -c 3072
         } >"$work/pictures/$(printf %03d "$i").npy"
     done
@@ -104,16 +103,16 @@ shows_logs() {
         ! grep -v '^c: ' "$work/logs" && fl logs -c "$three" -n 1 >"$work/logs" &&
         [ "$(cut -d: -f1 "$work/logs" | sort -u | tr -d '\n')" = abc ]
 }
+hears_sighup() {
+    $world exec 2 sh -c 'kill -HUP $(cut -d" " -f1 /root/.cache/freezeline/pipelines/*/state/run/supervisor.pid)'
+    grep -q '^b: .*SIGHUP' "$work/followed"
+}
 # What comes after the command began is shown, too.
 follows_logs() {
     $world exec 0 sh -c "echo \$\$ >'$work/follower'; exec '$build/freezeline' logs -c '$three' -n 0 -f supervisor" \
         >"$work/followed" 2>&1 &
     follower=$!
-    for i in $(seq 600); do
-        $world exec 2 sh -c 'kill -HUP $(cut -d" " -f1 /root/.cache/freezeline/pipelines/*/state/run/supervisor.pid)'
-        grep -q '^b: .*SIGHUP' "$work/followed" && break
-        sleep 0.1
-    done
+    within 60 hears_sighup
     $world exec 0 kill "$(cat "$work/follower")"
     wait "$follower"
     cat "$work/followed"
@@ -237,13 +236,7 @@ comes_back() {
     $world kill 2 && $world boot 2 && down_three && up_three && same_answers
 }
 none_ready_on_b() {
-    for i in $(seq 100); do
-        fl status -c "$three" >"$work/status" &&
-            grep -q '^b .* 0/[1-9].*nothing of it runs here' "$work/status" && return
-        sleep 0.2
-    done
-    cat "$work/status"
-    return 1
+    fl status -c "$three" | tee "$work/status" && grep -q '^b .* 0/[1-9].*nothing of it runs here' "$work/status"
 }
 follow() { # FILE: what `logs -f` shows from now on
     $world exec 0 sh -c "echo \$\$ >'$work/follower'; exec '$build/freezeline' logs -c '$three' -n 1 -f" >"$1" 2>&1 &
@@ -251,15 +244,13 @@ follow() { # FILE: what `logs -f` shows from now on
     followed '^b: stage' "$1"
 }
 followed() { # TEXT FILE
-    for i in $(seq 300); do
-        grep -q "$1" "$2" && return
-        sleep 0.2
-    done
-    cat "$2"
-    return 1
+    within 60 grep -q "$1" "$2" || {
+        cat "$2"
+        return 1
+    }
 }
 starts_anew() {
-    follow "$work/followed" && $world kill 2 && $world boot 2 && none_ready_on_b &&
+    follow "$work/followed" && $world kill 2 && $world boot 2 && within 20 none_ready_on_b &&
         fl up -c "$three" --on ssh 2>"$work/up.err" &&
         grep -q '^b: nothing of it runs there any more' "$work/up.err" && same_answers || return 1
     supervisor=$($world exec 2 sh -c 'cut -d" " -f1 /root/.cache/freezeline/pipelines/*/state/run/supervisor.pid')
@@ -327,22 +318,16 @@ keys_reach_hosts() { # CONFIG
         answers "$1" | diff "$work/one.answers" -
 }
 b_is() { # CONFIG STATE: of each worker on b
-    for i in $(seq 100); do
-        fl status -c "$1" >"$work/status"
-        awk -v state="$2" '/^stage/ && $2 == "b" { n++; other += $4 != state } END { exit !n || other }' \
-            "$work/status" && return 0
-        sleep 0.2
-    done
-    cat "$work/status"
-    return 1
+    fl status -c "$1" | tee "$work/status"
+    awk -v state="$2" '/^stage/ && $2 == "b" { n++; other += $4 != state } END { exit !n || other }' "$work/status"
 }
 # What runs on a host that was stolen is refused; the others serve on; with new keys it comes back.
 host_is_shut_out() { # CONFIG
     says 'no host .x. has keys' fl keys revoke @x -c "$1" && fl keys list -c "$1" | grep -q 'worker@b ' &&
         $world exec 0 cp -r "$work/keys" "$work/stolen" && fl keys revoke @b -c "$1" &&
-        ! fl keys list -c "$1" | grep '@b' && b_is "$1" dead && answers "$1" | diff "$work/one.answers" - &&
+        ! fl keys list -c "$1" | grep '@b' && within 20 b_is "$1" dead && answers "$1" | diff "$work/one.answers" - &&
         says 'no way in\|does not answer\|is not in' fl status -c "$1" --set keys="$work/stolen" --host b
-    fl keys make -c "$1" && $world exec 2 pkill -9 freezeline-stag && b_is "$1" ready &&
+    fl keys make -c "$1" && $world exec 2 pkill -9 freezeline-stag && within 20 b_is "$1" ready &&
         answers "$1" | diff "$work/one.answers" -
 }
 
