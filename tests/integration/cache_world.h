@@ -329,6 +329,22 @@ static inline void teach(struct world *w, int i, int label, int n)
 
 /* --- making the world --- */
 
+/* The same, until the service has taken `jobs` in all. */
+static inline void teach_to(struct world *w, int i, int label, int n, uint64_t jobs)
+{
+    teach(w, i, label, n);
+    wait_for(w, w->service[i].beat.jobs == jobs);
+}
+
+/* How many of n look-ups for a label answer it. */
+static inline int count_label(struct world *w, int service, uint32_t exit, int label, int n)
+{
+    int right = 0;
+    for (int i = 0; i < n; i++)
+        right += look_up_one(w, service, exit, label, 0).item[0].label == label;
+    return right;
+}
+
 static inline void build_caches(struct world *w, int missing, uint64_t seed)
 {
     static int32_t train_labels[TRAIN], calibrate_labels[CALIBRATE];

@@ -12,13 +12,13 @@
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "deploy/data/npy.h"
 
 enum { TRAIN = 300, CALIBRATE = 300, ALL = TRAIN + CALIBRATE, PIXELS = 3 * 32 * 32 };
 
 extern char **environ;
 
-static char folder[] = "/tmp/freezeline-bad-input-XXXXXX";
 static char output[1 << 16];
 
 static const char *program(void)
@@ -72,8 +72,7 @@ static int prepare(void **state)
 {
     char line[2048], here[256];
     FILE *f;
-    (void)state;
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(make_folder(state), 0);
     assert_non_null(getcwd(here, sizeof here));
     snprintf(line, sizeof line, "%s/p.yaml", folder);
     f = fopen(line, "w");
@@ -91,14 +90,6 @@ static int prepare(void **state)
              "--output "
              "%s/without.bin >/dev/null",
              program(), ALL, folder, program(), ALL, folder);
-    return system(line);
-}
-
-static int clean(void **state)
-{
-    char line[128];
-    (void)state;
-    snprintf(line, sizeof line, "rm -rf %s", folder);
     return system(line);
 }
 
@@ -409,5 +400,5 @@ int main(void)
         cmocka_unit_test(artifacts_of_others),
         cmocka_unit_test(interrupted_builds_end_the_same),
     };
-    return cmocka_run_group_tests_name("build with bad input", tests, prepare, clean);
+    return cmocka_run_group_tests_name("build with bad input", tests, prepare, remove_folder);
 }

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 
-static char folder[] = "/tmp/freezeline-promise-XXXXXX";
 static char output[1 << 20];
 
 /* Runs `freezeline ARGUMENTS` with the pipeline file; its stdout, or with `errors` its stderr, is in
@@ -69,8 +69,7 @@ static int prepare(void **state)
     char line[512], here[256];
     const char *at = getenv("FREEZELINE_BUILD");
     FILE *f;
-    (void)state;
-    assert_non_null(mkdtemp(folder));
+    assert_int_equal(make_folder(state), 0);
     assert_non_null(getcwd(here, sizeof here));
     snprintf(line, sizeof line, "%s/p.yaml", folder);
     f = fopen(line, "w");
@@ -85,14 +84,6 @@ static int prepare(void **state)
     fclose(f);
     snprintf(line, sizeof line, "%s/freezeline generate --count 1400 --output %s/d.bin >/dev/null 2>&1",
              at ? at : "build/release", folder);
-    return system(line);
-}
-
-static int clean(void **state)
-{
-    char line[128];
-    (void)state;
-    snprintf(line, sizeof line, "rm -rf %s", folder);
     return system(line);
 }
 
@@ -529,5 +520,5 @@ int main(void)
         cmocka_unit_test(kinds_are_compared),
         cmocka_unit_test(frontier_is_drawn),
     };
-    return cmocka_run_group_tests_name("build under a promise", tests, prepare, clean);
+    return cmocka_run_group_tests_name("build under a promise", tests, prepare, remove_folder);
 }

@@ -31,14 +31,6 @@ static bool empty_stream(struct world *w)
     return !strcmp(redis_ask(w, "XLEN %s", UPDATES), "0");
 }
 
-static int count_label(struct world *w, int service, uint32_t exit, int label, int n)
-{
-    int right = 0;
-    for (int i = 0; i < n; i++)
-        right += look_up_one(w, service, exit, label, 0).item[0].label == label;
-    return right;
-}
-
 static int lines(const struct world *w, int i)
 {
     char path[128];
@@ -153,8 +145,7 @@ static void a_full_redis_costs_a_line(void **state)
     struct world *w = world_new(true);
     (void)state;
     start_service(w, 0);
-    teach(w, 0, MISSING, 30);
-    wait_for(w, w->service[0].beat.jobs == 30);
+    teach_to(w, 0, MISSING, 30, 30);
     redis_ask(w, "CONFIG SET maxmemory %s", "1");
     teach(w, 0, MISSING, 30);
     wait_for(w, learning(w, 0) == LEARNING_REFUSED);
@@ -189,8 +180,7 @@ static void keys_of_another_type_cost_a_line(void **state)
     redis_ask(w, "LPUSH %s 1", EPOCH);
     wait_for(w, !w->service[0].beat.redis_up);
     redis_ask(w, "DEL %s", EPOCH);
-    teach(w, 0, MISSING, 10);
-    wait_for(w, w->service[0].beat.jobs == 30);
+    teach_to(w, 0, MISSING, 10, 30);
     world_free(w);
 }
 
@@ -202,8 +192,7 @@ static void a_head_that_is_none_is_replaced(void **state)
     redis_ask(w, "SET %s rubbish", EPOCH);
     wait_for(w, log_has(w, 0, "in the place of \"rubbish\""));
     assert_true(redis_has_build_of(w, "state"));
-    teach(w, 0, MISSING, 10);
-    wait_for(w, w->service[0].beat.jobs == 10);
+    teach_to(w, 0, MISSING, 10, 10);
     assert_true(lines(w, 0) < 12);
     world_free(w);
 }
@@ -271,8 +260,7 @@ static void a_replica_is_left_alone(void **state)
     struct world *w = world_new(true);
     (void)state;
     start_service(w, 0);
-    teach(w, 0, MISSING, 10);
-    wait_for(w, w->service[0].beat.jobs == 10);
+    teach_to(w, 0, MISSING, 10, 10);
     redis_ask(w, "REPLICAOF 127.0.0.1 %s", "1");
     teach(w, 0, MISSING, 10);
     wait_for(w, !w->service[0].beat.redis_up && log_has(w, 0, "it is no master but a slave"));
@@ -332,13 +320,11 @@ static void sentinels_tell_the_master(void **state)
     shell(w, text("sed -i 's|redis: {.*|redis: {sentinels: [\"127.0.0.1:%d\"], master: mine}|' p.yaml",
                   sentinel));
     start_service(w, 0);
-    teach(w, 0, MISSING, 10);
-    wait_for(w, w->service[0].beat.jobs == 10);
+    teach_to(w, 0, MISSING, 10, 10);
     redis_ask(w, "WAIT 1 %s", "5000");
     wait_for(w, !system(text("grep -q 'slave.*%d' %s/sentinel.log", other, w->dir)));
     end_process(&w->redis, SIGKILL);
-    teach(w, 0, MISSING, 10);
-    wait_for(w, w->service[0].beat.jobs == 20);
+    teach_to(w, 0, MISSING, 10, 20);
     end_process(&watcher, SIGKILL);
     end_process(&replica, SIGKILL);
     world_free(w);
@@ -352,8 +338,7 @@ static void updates_on_the_disk_outlive_redis_and_service(void **state)
     struct world *w = world_new(true);
     (void)state;
     start_service(w, 0);
-    teach(w, 0, MISSING, 10);
-    wait_for(w, w->service[0].beat.jobs == 10);
+    teach_to(w, 0, MISSING, 10, 10);
     end_process(&w->redis, SIGKILL);
     teach(w, 0, MISSING, 40);
     wait_for(w, w->service[0].beat.queued == 40 && spool_bytes(w) > 40 * 100);
@@ -420,8 +405,7 @@ static void damaged_caches_are_mended_by_who_has_them(void **state)
     struct world *w = world_new(true);
     (void)state;
     start_service(w, 0);
-    teach(w, 0, MISSING, 60);
-    wait_for(w, w->service[0].beat.jobs == 60);
+    teach_to(w, 0, MISSING, 60, 60);
     wait_for(w, empty_stream(w) && count_label(w, 0, 0, MISSING, 50) > 40);
     redis_ask(w, "SET %s not-a-cache", "freezeline:{test}:exit:exit1");
     redis_ask(w, "DEL %s", "freezeline:{test}:manifest");
@@ -557,8 +541,7 @@ static void the_clock_was_ahead(void **state)
     assert_int_equal(manifest_save(&m, path, NULL), FL_OK);
     start_service(w, 0);
     assert_true(log_has(w, 0, "s from now"));
-    teach(w, 0, MISSING, 60);
-    wait_for(w, w->service[0].beat.jobs == 60);
+    teach_to(w, 0, MISSING, 60, 60);
     assert_int_equal(end_process(&w->service[0].pid, SIGTERM), 0);
     build_caches(w, MISSING, 2);
     start_service(w, 0);
@@ -615,8 +598,7 @@ static void an_idle_keeper_sleeps(void **state)
     long before;
     (void)state;
     start_service(w, 0);
-    teach(w, 0, MISSING, 20);
-    wait_for(w, w->service[0].beat.jobs == 20);
+    teach_to(w, 0, MISSING, 20, 20);
     before = sleeps(w->service[0].pid);
     assert_true(before > 0);
     began = clock_ns();

@@ -38,14 +38,6 @@ static int64_t built_points(struct world *w)
     return n;
 }
 
-static int count_label(struct world *w, int service, uint32_t exit, int label, int n)
-{
-    int right = 0;
-    for (int i = 0; i < n; i++)
-        right += look_up_one(w, service, exit, label, 0).item[0].label == label;
-    return right;
-}
-
 /* --- look-ups --- */
 
 static void hits_go_to_the_broker_and_verdicts_to_the_stage(void **state)
@@ -234,8 +226,7 @@ static void outcomes_without_truth_teach_nothing(void **state)
         look_up_one(w, 0, 0, MISSING, i % 2 ? JOB_SAMPLED | JOB_AUDIT : 0);
         tell_outcome(w, w->request, i % 4 == 1 ? -1 : MISSING, i % 4 == 3 ? 1 : -1);
     }
-    teach(w, 0, MISSING, 1);
-    wait_for(w, w->service[0].beat.jobs == 1);
+    teach_to(w, 0, MISSING, 1, 1);
     assert_int_equal(in_redis(w).entries, built_points(w) + 1);
     world_free(w);
 }
@@ -348,8 +339,7 @@ static void a_damaged_cache_in_redis_is_refused_and_repaired(void **state)
     struct world *w = world_new(true);
     (void)state;
     start_service(w, 0);
-    teach(w, 0, MISSING, 30);
-    wait_for(w, w->service[0].beat.jobs == 30);
+    teach_to(w, 0, MISSING, 30, 30);
     assert_int_equal(end_process(&w->service[0].pid, SIGTERM), 0);
     redis_ask(w, "SET %s not-a-cache", "freezeline:{test}:exit:exit1");
     redis_ask(w, "DEL %s", "freezeline:{test}:exit:exit2");

@@ -2,22 +2,15 @@
  * other */
 #include "tool_lines.h"
 
-static int make_folder(void **state)
+static int prepare(void **state)
 {
-    (void)state;
-    if (!mkdtemp(folder))
+    if (make_folder(state))
         return -1;
     ok("cp $HERE/configs/demo/demo.onnx . && $FL generate --count 120 --seed 3 --output d.bin && printf "
        "'%s\\n' "
        "'model: demo.onnx' 'state: state' 'input: {mean: [128, 128, 128], std: [64, 64, 64]}' 'exits: none' "
        ">p.yaml");
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return sh("rm -rf state *.onnx d.bin p.yaml") || rmdir(folder);
 }
 
 static double number(const json_t *root, const char *key, const char *which)
@@ -80,5 +73,5 @@ int main(void)
         cmocka_unit_test(the_file_is_what_the_report_says),
         cmocka_unit_test(what_cannot_be_done_is_said),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, prepare, remove_folder);
 }

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 
-static char folder[] = "/tmp/freezeline-plan-XXXXXX";
 static char output[1 << 16];
 
 /* Writes p.yaml with `exits`, plans two stages; the report. */
@@ -60,25 +60,11 @@ static void test_it_says_whether_stages_pay(void **state)
     json_decref(report);
 }
 
-static int begin(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int end(void **state)
-{
-    char line[128];
-    (void)state;
-    snprintf(line, sizeof line, "rm -rf %s", folder);
-    return system(line);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exits_stay_auto),
         cmocka_unit_test(test_it_says_whether_stages_pay),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -2,12 +2,11 @@
  */
 #include "tool_lines.h"
 
-static int make_folder(void **state)
+static int prepare(void **state)
 {
     FILE *f;
     char path[128];
-    (void)state;
-    if (!mkdtemp(folder))
+    if (make_folder(state))
         return -1;
     snprintf(path, sizeof path, "%s/p.yaml", folder);
     f = fopen(path, "w");
@@ -19,12 +18,6 @@ static int make_folder(void **state)
     fclose(f);
     ok("cp $HERE/configs/demo/demo.onnx demo.onnx && $FL generate --count 400 --seed 3 --output d.bin");
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return sh("rm -rf state demo.onnx q.onnx d.bin p.yaml") || rmdir(folder);
 }
 
 static bool runs(const json_t *root, size_t i)
@@ -243,5 +236,5 @@ int main(void)
         cmocka_unit_test(the_promise_is_about_float32),
         cmocka_unit_test(what_the_wire_rounds_is_a_precision),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, prepare, remove_folder);
 }

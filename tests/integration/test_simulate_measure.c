@@ -1,13 +1,5 @@
 /* test_simulate_measure.c - measurements taken from a running pipeline, and what the tool makes of them */
-#include "harness.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <jansson.h>
+#include "tool_world.h"
 
 #include "deploy/data/npy.h"
 #include "deploy/simulate/simulate_measured.h"
@@ -18,42 +10,26 @@ static const char yaml[] = "name: tiny\n"
                            "  - {}\n"
                            "cache: {kind: none}\n";
 
-static char output[65536]; /* of the last command */
-
-/* Runs `freezeline COMMAND -c pipeline.yaml ARGS` in the harness's folder ('@'); returns its exit status. */
-static int tool(struct harness *h, const char *command, const char *arguments)
+/* `freezeline simulate` with what it measured, in a file of the harness's folder. */
+static int simulate(struct harness *h, const char *arguments)
 {
-    const char *build = getenv("FREEZELINE_BUILD");
-    char line[4096];
-    size_t n = 0, got;
-    FILE *f;
-    int status;
-
-    n = (size_t)snprintf(line, sizeof line, "%s/freezeline %s -c %s ", build ? build : "build/release",
-                         command, harness_config(h));
-    for (const char *c = arguments; *c && n < sizeof line - 600; c++) {
-        if (*c == '@')
-            n += (size_t)snprintf(line + n, sizeof line - n, "%s", harness_dir(h));
-        else
-            line[n++] = *c;
-    }
-    snprintf(line + n, sizeof line - n, " 2>&1");
-    f = popen(line, "r");
-    assert_non_null(f);
-    n = 0;
-    while (n < sizeof output - 1 && (got = fread(output + n, 1, sizeof output - 1 - n, f)) > 0)
-        n += got;
-    output[n] = 0;
-    status = pclose(f);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    char line[HARNESS_PATH + 256];
+    snprintf(line, sizeof line, "--measured %s/m.json %s", harness_dir(h), arguments);
+    return tool(h, "simulate", line);
 }
 
-static void tool_ok(struct harness *h, const char *command, const char *arguments)
+static void simulate_ok(struct harness *h, const char *arguments)
 {
-    int rc = tool(h, command, arguments);
-    if (rc)
-        fail_msg("freezeline %s %s ended with %d:\n%s", command, arguments, rc, output);
+    if (simulate(h, arguments))
+        fail_msg("freezeline simulate %s:\n%s", arguments, output);
+}
+
+/* Where write_pictures puts them. */
+static const char *measuring(struct harness *h, const char *more)
+{
+    static char arguments[HARNESS_PATH + 128];
+    snprintf(arguments, sizeof arguments, "--measure --data npy:%s/pictures.npy %s", harness_dir(h), more);
+    return arguments;
 }
 
 static void write_pictures(struct harness *h)
@@ -96,19 +72,18 @@ static void test_measure_and_predict(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
     static char first[sizeof output];
-    json_error_t problem;
     json_t *root, *latency;
     (void)state;
 
     write_pictures(h);
-    assert_int_equal(tool(h, "simulate", "--measure --measured @/m.json --data npy:@/pictures.npy"), 1);
-    assert_non_null(strstr(output, "freezeline up"));
+    assert_int_equal(simulate(h, measuring(h, "")), 1);
+    assert_said("freezeline up");
     tool_ok(h, "up", "");
-    tool_ok(h, "simulate", "--measure --measured @/m.json --data npy:@/pictures.npy --requests 60 --runs 10");
+    simulate_ok(h, measuring(h, "--requests 60 --runs 10"));
     tool_ok(h, "down", "");
     check_measured(h);
-    tool_ok(h, "simulate", "--measured @/m.json --rate 50 --requests 5000 --plot @/p.svg --json");
-    root = json_loads(output, 0, &problem);
+    simulate_ok(h, "--rate 50 --requests 5000 --plot /dev/null --json");
+    root = json_loads(output, 0, NULL);
     assert_non_null(root);
     latency = json_object_get(root, "latency_ms");
     assert_int_equal(json_integer_value(json_object_get(root, "answered")), 5000);
@@ -117,16 +92,16 @@ static void test_measure_and_predict(void **state)
                 json_number_value(json_object_get(latency, "p50")));
     assert_int_equal(json_array_size(json_object_get(root, "stages")), 2);
     json_decref(root);
-    tool_ok(h, "simulate", "--measured @/m.json --rate 50 --requests 5000 --json");
+    simulate_ok(h, "--rate 50 --requests 5000 --json");
     snprintf(first, sizeof first, "%s", output);
-    tool_ok(h, "simulate", "--measured @/m.json --rate 50 --requests 5000 --json");
+    simulate_ok(h, "--rate 50 --requests 5000 --json");
     assert_string_equal(output, first); /* the same seed */
-    tool_ok(h, "simulate", "--measured @/m.json --rate 50 --requests 500 --replicas 8,8");
-    assert_non_null(strstr(output, "processes for 17 cores share the ")); /* with the broker's */
-    tool_ok(h, "simulate", "--measured @/m.json --sweep --requests 2000 --replicas 2,1");
-    assert_non_null(strstr(output, "saturation:"));
-    assert_int_equal(tool(h, "simulate", "--measured @/m.json --rate 5 --replicas 2,1,1"), 2);
-    harness_free(h);
+    simulate_ok(h, "--rate 50 --requests 500 --replicas 8,8");
+    assert_said("processes for 17 cores share the "); /* with the broker's */
+    simulate_ok(h, "--sweep --requests 2000 --replicas 2,1");
+    assert_said("saturation:");
+    assert_int_equal(simulate(h, "--rate 5 --replicas 2,1,1"), 2);
+    finish(h);
 }
 
 int main(void)

@@ -5,9 +5,8 @@
 #ifndef FREEZELINE_TOOL_LINES_H
 #define FREEZELINE_TOOL_LINES_H
 
+#include "tests/scratch.h"
 #include "tool_world.h"
-
-static char folder[] = "/tmp/freezeline-lines-XXXXXX"; /* mkdtemp makes it */
 
 /* Its exit status; stdout and stderr are in `output`. */
 static inline int sh(const char *line)

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "deploy/data/npy.h"
 
-static char folder[] = "/tmp/freezeline-cli-XXXXXX";
 static char output[65536];
 
 static void put(const char *name, const char *text)
@@ -305,12 +305,5 @@ int main(void)
         cmocka_unit_test(test_help),  cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_run),   cmocka_unit_test(test_full_disk),
     };
-    char command[300];
-    int failed;
-
-    if (!mkdtemp(folder))
-        return 1;
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) || failed;
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

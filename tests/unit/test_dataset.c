@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "deploy/data/dataset.h"
 #include "deploy/data/duplicates.h"
 #include "deploy/data/npy.h"
 #include "picture/planes.h"
 
-static char folder[] = "/tmp/freezeline-data-XXXXXX";
 static const struct pipeline plain, halved = {.n_mean = 3, .n_std = 3, .mean = {1, 1, 1}, .std = {2, 2, 2}};
 static struct dataset_options options = {.pipeline = &plain}; /* of the next open_set */
 
@@ -575,6 +575,17 @@ static void test_fits(void **state)
     options.input = NULL;
 }
 
+static int prepare(void **state_of)
+{
+    int rc = make_folder(state_of);
+
+    if (rc)
+        return rc;
+    make_cifar("a.bin", 20, 0);
+    make_cifar("b.bin", 10, 100);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -596,14 +607,5 @@ int main(void)
         cmocka_unit_test(test_duplicates_of_other_types),
         cmocka_unit_test(test_fits),
     };
-    char command[300];
-    int failed;
-
-    if (!mkdtemp(folder))
-        return 1;
-    make_cifar("a.bin", 20, 0);
-    make_cifar("b.bin", 10, 100);
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) || failed;
+    return cmocka_run_group_tests(tests, prepare, remove_folder);
 }

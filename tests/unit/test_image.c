@@ -8,19 +8,12 @@
 #include <turbojpeg.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "deploy/data/npy.h"
 #include "deploy/data/input_file.h"
 #include "picture/image.h"
 
-static char folder[] = "/tmp/freezeline-image-XXXXXX";
 static const struct pipeline plain = {.n_mean = 0};
-
-static const char *path_of(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /* Left half red, right half blue. */
 static uint8_t *two_halves(int width, int height)
@@ -39,9 +32,9 @@ static const char *make_png(const char *name, int width, int height)
                      .height = (png_uint_32)height,
                      .format = PNG_FORMAT_RGB};
     uint8_t *rgb = two_halves(width, height);
-    assert_true(png_image_write_to_file(&png, path_of(name), 0, rgb, 0, NULL));
+    assert_true(png_image_write_to_file(&png, in_folder(name), 0, rgb, 0, NULL));
     free(rgb);
-    return path_of(name);
+    return in_folder(name);
 }
 
 static void write_file(const char *path, const void *bytes, size_t size)
@@ -61,11 +54,11 @@ static const char *make_jpeg(const char *name, int width, int height)
     assert_int_equal(
         tjCompress2(j, rgb, width, 0, height, TJPF_RGB, &bytes, &size, TJSAMP_420, 95, TJFLAG_ACCURATEDCT),
         0);
-    write_file(path_of(name), bytes, size);
+    write_file(in_folder(name), bytes, size);
     tjDestroy(j);
     tjFree(bytes);
     free(rgb);
-    return path_of(name);
+    return in_folder(name);
 }
 
 /* A PNG of 4x4 times the same `pixel`, whose rows are `row_bytes` long; with gamma unless that is 0. */
@@ -84,7 +77,7 @@ static const char *make_stored(const struct stored *s)
     png_infop info = png_create_info_struct(png);
     png_color_16 clear = {.gray = 100};
     uint8_t row[32] = {0};
-    FILE *f = fopen(path_of("stored.png"), "wb");
+    FILE *f = fopen(in_folder("stored.png"), "wb");
 
     assert_non_null(f);
     png_init_io(png, f);
@@ -107,7 +100,7 @@ static const char *make_stored(const struct stored *s)
     png_write_end(png, info);
     png_destroy_write_struct(&png, &info);
     fclose(f);
-    return path_of("stored.png");
+    return in_folder("stored.png");
 }
 
 /* Neither gamma nor alpha changes what is stored. */
@@ -291,12 +284,12 @@ static void test_npy_input(void **state)
 
     assert_int_equal(tensor_alloc(&bytes), FL_OK);
     memset(bytes.data, 9, 12);
-    assert_int_equal(npy_write(&bytes, path_of("i.npy"), &e), FL_OK);
-    assert_int_equal(input_file_read(&t, path_of("i.npy"), &input, &p, &e), FL_OK);
+    assert_int_equal(npy_write(&bytes, in_folder("i.npy"), &e), FL_OK);
+    assert_int_equal(input_file_read(&t, in_folder("i.npy"), &input, &p, &e), FL_OK);
     assert_true(((float *)t.data)[11] == 4);
     tensor_release(&t);
     input.dim[3] = 3;
-    assert_int_equal(input_file_read(&t, path_of("i.npy"), &input, &p, &e), FL_SHAPE);
+    assert_int_equal(input_file_read(&t, in_folder("i.npy"), &input, &p, &e), FL_SHAPE);
     assert_null(t.data);
     tensor_release(&bytes);
 }
@@ -335,9 +328,9 @@ static void test_layouts_of_arrays(void **state)
             else if (a.dtype == TENSOR_F64)
                 ((double *)a.data)[k] = (double)k;
         }
-        assert_int_equal(npy_write(&a, path_of("a.npy"), &e), FL_OK);
+        assert_int_equal(npy_write(&a, in_folder("a.npy"), &e), FL_OK);
         tensor_release(&a);
-        assert_int_equal(input_file_read(&t, path_of("a.npy"), &input, &p, &e), cases[i].code);
+        assert_int_equal(input_file_read(&t, in_folder("a.npy"), &input, &p, &e), cases[i].code);
         if (!cases[i].code)
             assert_true(((float *)t.data)[0] == cases[i].first && ((float *)t.data)[1] == cases[i].second);
         tensor_release(&t);
@@ -357,11 +350,11 @@ static void test_what_models_take(void **state)
     assert_true(((float *)t.data)[27] == -0.5f && ((float *)t.data)[29] == 20);
     tensor_release(&t);
     input.dtype = TENSOR_U8;
-    assert_int_equal(input_file_read(&t, path_of("h.png"), &input, &plain, &e), FL_OK);
+    assert_int_equal(input_file_read(&t, in_folder("h.png"), &input, &plain, &e), FL_OK);
     assert_memory_equal((uint8_t *)t.data + 27, "\0\0\xff", 3);
     tensor_release(&t);
     input = (struct tensor){.dtype = TENSOR_F32, .rank = 2, .dim = {1, 10}};
-    assert_int_equal(input_file_read(&t, path_of("h.png"), &input, &plain, &e), FL_SHAPE);
+    assert_int_equal(input_file_read(&t, in_folder("h.png"), &input, &plain, &e), FL_SHAPE);
     assert_non_null(strstr(e.text, "no picture"));
 }
 
@@ -383,21 +376,21 @@ static void test_refused(void **state)
     FILE *f;
     (void)state;
 
-    assert_int_equal(load(path_of("none.png")), FL_NOT_FOUND);
-    f = fopen(path_of("text.png"), "wb");
+    assert_int_equal(load(in_folder("none.png")), FL_NOT_FOUND);
+    f = fopen(in_folder("text.png"), "wb");
     fputs("hello, I am no picture", f);
     fclose(f);
-    assert_int_equal(load(path_of("text.png")), FL_UNSUPPORTED);
-    f = fopen(path_of("short.png"), "wb");
+    assert_int_equal(load(in_folder("text.png")), FL_UNSUPPORTED);
+    f = fopen(in_folder("short.png"), "wb");
     fputs("x", f);
     fclose(f);
-    assert_int_equal(load(path_of("short.png")), FL_CORRUPT);
+    assert_int_equal(load(in_folder("short.png")), FL_CORRUPT);
     assert_int_equal(load(folder), FL_IO);
     for (int percent = 5; percent < 95; percent += 10) {
         cut(make_png("cut.png", 64, 64), percent);
-        assert_int_not_equal(load(path_of("cut.png")), FL_OK);
+        assert_int_not_equal(load(in_folder("cut.png")), FL_OK);
         cut(make_jpeg("cut.jpg", 64, 64), percent);
-        assert_int_equal(load(path_of("cut.jpg")), FL_CORRUPT);
+        assert_int_equal(load(in_folder("cut.jpg")), FL_CORRUPT);
     }
 }
 
@@ -464,12 +457,5 @@ int main(void)
         cmocka_unit_test(test_huge_claims),
         cmocka_unit_test(test_flipped_bytes),
     };
-    char command[300];
-    int failed;
-
-    if (!mkdtemp(folder))
-        return 1;
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) || failed;
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

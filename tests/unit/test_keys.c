@@ -6,38 +6,13 @@
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "deploy/operate/key_rotation.h"
 #include "keys/allow_list.h"
 #include "keys/keys.h"
 #include "link/link.h"
-
-static char folder[64];
-
-static int fresh_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/freezeline-keys-XXXXXX");
-    return !mkdtemp(folder);
-}
-
-static int remove_folder(void **state)
-{
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static char *in_folder(const char *file)
-{
-    static char path[4][128];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, file);
-    return path[turn];
-}
 
 static void give(struct allow_list *list, enum party role, const char *name, const char *file,
                  int64_t until_s)
@@ -371,7 +346,7 @@ static void only_who_is_allowed_comes_through(void **state)
                      FL_OK);
     assert_int_equal(frames_send(plain, NULL, &message, NULL), FL_OK);
     snprintf(shadow, sizeof shadow, "%s", folder);
-    fresh_folder(NULL);
+    make_folder(NULL);
     give(&list, PARTY_WORKER, "stranger", "worker.key", 0);
     assert_int_equal(allow_list_write(&list, folder, NULL), FL_OK);
     open_end(&stranger, PARTY_WORKER, GATE_NONE, FRAMES_CONNECT, endpoint, PARTY_BROKER);
@@ -506,7 +481,7 @@ static void each_message_has_its_parties(void **state)
 
 int main(void)
 {
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, fresh_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(a_key_is_written_for_its_owner_and_read_again),
         cmocka_unit_test(bad_key_files_are_refused),

@@ -5,21 +5,13 @@
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "deploy/data/npy.h"
-
-static char folder[] = "/tmp/freezeline-npy-XXXXXX";
-
-static const char *path_of(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /* A file with this header dictionary and `n` bytes 0, 1, 2, ... */
 static const char *make(const char *name, int version, const char *header, size_t n)
 {
-    const char *path = path_of(name);
+    const char *path = in_folder(name);
     FILE *f = fopen(path, "wb");
     size_t length = strlen(header) + 1;
     uint8_t prefix[12] = {
@@ -47,8 +39,8 @@ static void test_round_trip(void **state)
         assert_int_equal(tensor_alloc(&t), FL_OK);
         for (int64_t k = 0; k < tensor_bytes(&t); k++)
             ((uint8_t *)t.data)[k] = (uint8_t)k;
-        assert_int_equal(npy_write(&t, path_of("t.npy"), &e), FL_OK);
-        assert_int_equal(npy_read(&back, path_of("t.npy"), &e), FL_OK);
+        assert_int_equal(npy_write(&t, in_folder("t.npy"), &e), FL_OK);
+        assert_int_equal(npy_read(&back, in_folder("t.npy"), &e), FL_OK);
         assert_int_equal(back.dtype, t.dtype);
         assert_true(tensor_same_shape(&t, &back));
         assert_memory_equal(t.data, back.data, (size_t)tensor_bytes(&t));
@@ -65,8 +57,8 @@ static void test_header_is_aligned_for_numpy(void **state)
     (void)state;
 
     assert_int_equal(tensor_alloc(&t), FL_OK);
-    assert_int_equal(npy_write(&t, path_of("a.npy"), &e), FL_OK);
-    assert_int_equal(npy_map_open(&m, path_of("a.npy"), &e), FL_OK);
+    assert_int_equal(npy_write(&t, in_folder("a.npy"), &e), FL_OK);
+    assert_int_equal(npy_map_open(&m, in_folder("a.npy"), &e), FL_OK);
     assert_int_equal(((char *)m.tensor.data - (char *)m.base) % 64, 0);
     npy_map_close(&m);
     tensor_release(&t);
@@ -139,7 +131,7 @@ static void test_broken_files(void **state)
         assert_int_equal(npy_read(&t, make("b.npy", 1, cases[i].header, cases[i].bytes), &e), cases[i].code);
         assert_non_null(strstr(e.text, "b.npy"));
     }
-    assert_int_equal(npy_read(&t, path_of("none.npy"), &e), FL_IO);
+    assert_int_equal(npy_read(&t, in_folder("none.npy"), &e), FL_IO);
 }
 
 /* Whatever one byte of the header becomes, nothing is read outside the file. */
@@ -173,12 +165,5 @@ int main(void)
         cmocka_unit_test(test_versions_and_scalars), cmocka_unit_test(test_fortran_order),
         cmocka_unit_test(test_broken_files),         cmocka_unit_test(test_flipped_bytes),
     };
-    char command[300];
-    int failed;
-
-    if (!mkdtemp(folder))
-        return 1;
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) || failed;
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -9,9 +9,9 @@
 #include <turbojpeg.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "deploy/data/dataset.h"
 
-static char folder[] = "/tmp/freezeline-pictures-XXXXXX";
 static char state[64];
 static char *labels[4];
 static struct pipeline pipeline;
@@ -21,13 +21,6 @@ static char said[4096]; /* notes of the last open_set */
 static char *text(const char *s)
 {
     return (char *)(uintptr_t)s;
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[300];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
 }
 
 /* A picture all of whose pixels are `shade`. */
@@ -45,12 +38,12 @@ static void put_picture(const char *name, uint8_t shade, int width, int height)
     assert_non_null(rgb);
     memset(rgb, shade, n);
     if (strstr(name, ".png")) {
-        assert_true(png_image_write_to_file(&png, path_of(name), 0, rgb, 0, NULL));
+        assert_true(png_image_write_to_file(&png, in_folder(name), 0, rgb, 0, NULL));
     } else {
         tjhandle j = tjInitCompress();
         assert_int_equal(tjCompress2(j, rgb, width, 0, height, TJPF_RGB, &bytes, &size, TJSAMP_444, 100, 0),
                          0);
-        f = fopen(path_of(name), "wb");
+        f = fopen(in_folder(name), "wb");
         assert_non_null(f);
         fwrite(bytes, 1, size, f);
         fclose(f);
@@ -62,7 +55,7 @@ static void put_picture(const char *name, uint8_t shade, int width, int height)
 
 static void put_text(const char *name, const char *content)
 {
-    FILE *f = fopen(path_of(name), "wb");
+    FILE *f = fopen(in_folder(name), "wb");
     assert_non_null(f);
     fputs(content, f);
     fclose(f);
@@ -70,7 +63,7 @@ static void put_text(const char *name, const char *content)
 
 static void make(const char *name)
 {
-    assert_int_equal(mkdir(path_of(name), 0700), 0);
+    assert_int_equal(mkdir(in_folder(name), 0700), 0);
 }
 
 static int open_set(struct dataset **d, const char *spec, struct dataset_options o, struct error *e)
@@ -309,7 +302,7 @@ static void test_cifar_resized(void **unused)
     struct dataset *d;
     uint8_t image[64];
     char name[DATASET_RECORD_NAME];
-    FILE *f = fopen(path_of("c.bin"), "wb");
+    FILE *f = fopen(in_folder("c.bin"), "wb");
     (void)unused;
 
     assert_non_null(f);
@@ -331,23 +324,12 @@ static void test_cifar_resized(void **unused)
     pipeline.n_resize = 0;
 }
 
-int main(void)
+static int prepare(void **state_of)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_folder_and_labels),
-        cmocka_unit_test(test_folder_without_classes),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_odd_names),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_cifar_resized),
-    };
-    char command[300];
-    int failed;
+    int rc = make_folder(state_of);
 
-    if (!mkdtemp(folder))
-        return 1;
+    if (rc)
+        return rc;
     snprintf(state, sizeof state, "%s/state", folder);
     pipeline.state = state;
     pipeline.path = text("p.yaml");
@@ -365,7 +347,20 @@ int main(void)
     put_picture("animals/dog/a.png", 50, 33, 20);
     put_picture("animals/a, b.png", 60, 2, 2);
     put_text("animals/cat/notes.txt", "no picture");
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command) || failed;
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_folder_and_labels),
+        cmocka_unit_test(test_folder_without_classes),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_odd_names),
+        cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_cifar_resized),
+    };
+    return cmocka_run_group_tests(tests, prepare, remove_folder);
 }

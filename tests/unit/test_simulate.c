@@ -7,19 +7,11 @@
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "tests/scratch.h"
 #include "deploy/plan/plan_simulated.h"
 #include "deploy/simulate/simulate_search.h"
 
 #define PIECE_US 500.0
-
-static char folder[] = "/tmp/freezeline-simulate-XXXXXX";
-
-static char *in_folder(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /* ---- measurements ---- */
 
@@ -488,21 +480,6 @@ static void test_files_of_the_documents(void **unused)
     assert_true(m->n_exits > 0 && measured_find_cut(m, m->exit[0].after) >= 0);
     measured_free(m);
     free(c);
-}
-
-static int make_folder(void **unused)
-{
-    (void)unused;
-    return mkdtemp(folder) ? 0 : 1;
-}
-
-static int remove_folder(void **unused)
-{
-    (void)unused;
-    unlink(in_folder("first.json"));
-    unlink(in_folder("again.json"));
-    unlink(in_folder("bad.json"));
-    return rmdir(folder);
 }
 
 int main(void)
