@@ -145,7 +145,6 @@ static void test_a_worker_that_fails_at_once_does_not_get_all(void **state)
     struct status_reply s;
     struct client *client;
     int by[2];
-    (void)state;
     harness_broker(h);
     harness_stage(h, 0, 0);
     harness_stage(h, 0, 1);
@@ -175,7 +174,6 @@ static void test_a_worker_without_links_is_passed_by(void **state)
     char first[HARNESS_PATH + 64], second[HARNESS_PATH + 64];
     struct client *client;
     int by[2];
-    (void)state;
     snprintf(first, sizeof first, "stages.1.replicas.0.endpoint=ipc://%.400s/nobody0.sock", harness_dir(h));
     snprintf(second, sizeof second, "stages.1.replicas.1.endpoint=ipc://%.400s/nobody1.sock", harness_dir(h));
     harness_broker(h);

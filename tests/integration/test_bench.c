@@ -95,7 +95,6 @@ static void test_compare_with_whole_and_no_cache(void **state)
     struct harness *h = open_world();
     json_t *root, *against, *one;
     int bench;
-    (void)state;
 
     harness_pipeline_up(h);
     bench = start(h, (const char *const[]){"--closed", "2", "--requests", "50", "--rounds", "5", "--against",
@@ -127,7 +126,6 @@ static void test_a_worker_that_dies_is_an_event(void **state)
     int broker, bench;
     json_t *root, *events, *event;
     size_t i, told = 0;
-    (void)state;
 
     broker = harness_pipeline_up(h);
     bench = start_long(h);
@@ -160,7 +158,6 @@ static void test_a_broker_that_dies_leaves_a_partial_report(void **state)
     struct harness *h = open_world();
     int broker, bench;
     json_t *root;
-    (void)state;
 
     broker = harness_pipeline_up(h);
     bench = start(h, (const char *const[]){"--rate", "100", "--duration", "600", "--no-warm-up", "--output",
@@ -183,7 +180,6 @@ static void test_a_comparison_with_a_broker_that_dies(void **state)
 {
     struct harness *h = open_world();
     int broker, bench;
-    (void)state;
 
     broker = harness_pipeline_up(h);
     bench = start(h, (const char *const[]){"--closed", "2", "--duration", "20", "--against", "no-cache",
@@ -204,7 +200,6 @@ static void test_a_recorded_trace_is_sent_whole(void **state)
     json_t *root;
     FILE *f;
     int bench;
-    (void)state;
 
     snprintf(times, sizeof times, "%s/times.csv", harness_dir(h));
     snprintf(spec, sizeof spec, "trace:%s", times);
@@ -227,7 +222,6 @@ static void test_a_full_disk(void **state)
 {
     struct harness *h = open_world();
     int bench;
-    (void)state;
 
     harness_pipeline_up(h);
     bench = start(h, (const char *const[]){"--requests", "20", "--no-warm-up", "--json", "--output",
@@ -247,7 +241,6 @@ static void test_a_trace(void **state)
     json_t *root;
     size_t i;
     int bench, computed = 0, answered_by_broker = 0;
-    (void)state;
 
     harness_pipeline_up(h);
     bench = start(h, (const char *const[]){"--closed", "1", "--requests", "20", "--trace", output,
@@ -303,7 +296,6 @@ static void test_another_model(void **state)
     char path[HARNESS_PATH + 32], set[HARNESS_PATH + 64];
     json_t *root;
     int bench;
-    (void)state;
 
     harness_pipeline_up(h);
     snprintf(path, sizeof path, "%s/other.onnx", harness_dir(h));
@@ -326,7 +318,6 @@ static void test_few_requests(void **state)
 {
     struct harness *h = open_world();
     int bench;
-    (void)state;
 
     harness_pipeline_up(h);
     bench = start(h, (const char *const[]){"--requests", "20", "--no-warm-up", NULL});
@@ -344,7 +335,6 @@ static void test_nobody_there(void **state)
 {
     struct harness *h = open_world();
     int bench;
-    (void)state;
 
     bench = start(h, (const char *const[]){NULL});
     assert_int_equal(harness_wait(h, bench), 1);

@@ -117,7 +117,6 @@ static const char *write_floats(const char *name, bool varied)
 static void missing_labels(void **state)
 {
     const char *data = write_floats("unlabelled.npy", true);
-    (void)state;
     assert_int_equal(build(data, "unlabelled", "--set cache.threshold=risk --set cache.max_accuracy_loss=5"),
                      2);
     expect("cache.promise: agreement");
@@ -161,7 +160,6 @@ static void labels_of_another_model(void **state)
     static const char promise[] = "--set cache.threshold=risk --set cache.max_accuracy_loss=5";
     const char *data = write_raised_labels(256);
     char arguments[512];
-    (void)state;
     assert_int_equal(build(data, "raised", promise), 1);
     expect("has label 10; the model has the classes 0 to 9");
     snprintf(arguments, sizeof arguments, "--data %s --set state=%s/raised", data, folder);
@@ -181,7 +179,6 @@ static void activations_that_are_not_numbers(void **state)
     struct tensor t = {.dtype = TENSOR_F32, .rank = 4, .dim = {12, 3, 224, 224}};
     char arguments[1024], path[256];
     float *to;
-    (void)state;
     assert_int_equal(tensor_alloc(&t), FL_OK);
     to = t.data;
     for (int64_t i = 0; i < tensor_count(&t); i++)
@@ -203,7 +200,6 @@ static void activations_that_are_not_numbers(void **state)
 static void constant_pictures(void **state)
 {
     char arguments[512];
-    (void)state;
     assert_int_equal(build(write_floats("constant.npy", false), "constant", "--kinds all"), 0);
     snprintf(arguments, sizeof arguments, "--data npy:%s/constant.npy#0-9 --set state=%s/constant", folder,
              folder);
@@ -222,7 +218,6 @@ static void constant_pictures(void **state)
 static void calibration_that_trained(void **state)
 {
     char arguments[1024], text[256];
-    (void)state;
     snprintf(arguments, sizeof arguments,
              "--train cifar10:%s/all.bin#0-99 --calibrate cifar10:%s/all.bin#500-504,%s/all.bin#97-103 --set "
              "state=%s/shared",
@@ -243,7 +238,6 @@ static void calibration_that_trained(void **state)
 static void a_class_without_examples(void **state)
 {
     char arguments[512];
-    (void)state;
     assert_int_equal(build(spec("cifar10", "without.bin"), "without",
                            "--kinds all --set cache.threshold=risk --set cache.max_accuracy_loss=5"),
                      0);
@@ -280,7 +274,6 @@ static void find_cache(char path[256], const char *state, const char *exit)
 static void artifacts_of_others(void **state)
 {
     char arguments[512], line[1024], path[256];
-    (void)state;
     assert_int_equal(build(spec("cifar10", "all.bin"), "others", ""), 0);
     snprintf(arguments, sizeof arguments, "--data cifar10:%s/all.bin#0-9 --set state=%s/others", folder,
              folder);
@@ -370,7 +363,6 @@ static void interrupted_builds_end_the_same(void **state)
 {
     char line[512];
     int rc = 1, stops = 0;
-    (void)state;
     assert_int_equal(build(spec("cifar10", "all.bin"), "whole",
                            "--set cache.threshold=risk --set cache.max_accuracy_loss=5"),
                      0);

@@ -92,7 +92,6 @@ static void build_states_what_it_promises(void **state)
     json_t *root, *promise, *levels, *m, *exits, *exit;
     char *first, *second;
     size_t i;
-    (void)state;
     assert_int_equal(build("", 600, 0), 0);
     root = parsed();
     promise = json_object_get(root, "promise");
@@ -143,7 +142,6 @@ static void the_exits_that_stand_share_all_of_the_memory(void **state)
     json_t *m = manifest(), *exit;
     int standing = 0;
     size_t i;
-    (void)state;
     json_array_foreach(json_object_get(m, "exits"), i, exit) standing += has_cache(exit);
     json_array_foreach(json_object_get(m, "exits"), i, exit) if (has_cache(exit))
         assert_true(number(exit, "budget_bytes") == (double)(4000000 / standing));
@@ -155,7 +153,6 @@ static void exits_left_out_have_no_cache(void **state)
     json_t *m = manifest(), *root, *exit;
     char arguments[256];
     size_t i;
-    (void)state;
     snprintf(arguments, sizeof arguments, "--data cifar10:%s/d.bin#1200-1399 --json", folder);
     assert_int_equal(tool("eval", arguments, 0), 0);
     root = parsed();
@@ -186,7 +183,6 @@ static void what_was_promised_is_what_is_told(void **state)
     static const char changed[] = "--set cache.max_accuracy_loss=0.02 --set cache.certainty=0.999";
     char arguments[512];
     json_t *root;
-    (void)state;
     snprintf(arguments, sizeof arguments, "%s --data cifar10:%s/d.bin#1200-1219 --json", changed, folder);
     assert_int_equal(tool("eval", arguments, 0), 0);
     root = parsed();
@@ -224,7 +220,6 @@ static void builds_do_not_mix(void **state)
 {
 #define TWO_EXITS "--set exits='[{name: a, after: /blocks.1/Relu_1}, {name: b, after: /blocks.3/Relu_1}]' "
     char data[256];
-    (void)state;
     snprintf(data, sizeof data, TWO_EXITS "--data cifar10:%s/d.bin#1200-1249", folder);
     assert_int_equal(build(TWO_EXITS, 600, 0), 0);
     assert_int_equal(shell("cp -r %s/state %s/first"), 0);
@@ -255,7 +250,6 @@ static void caches_serve_where_they_were_built(void **state)
         "--set exits='[{name: a, after: /blocks.1/Relu_1}]' --set cache.flatten=true",
     };
     char arguments[512];
-    (void)state;
     assert_int_equal(
         build("--set updates.sample=0.3 --set exits='[{name: a, after: /blocks.1/Relu_1}]'", 600, 1), 0);
     assert_non_null(strstr(output, "updates.sample: 0.3 teaches nothing under cache.threshold: risk"));
@@ -293,7 +287,6 @@ static void times_are_kept_at_once(void **state)
     json_t *root, *kept, *exit;
     FILE *f;
     size_t i;
-    (void)state;
     snprintf(more, sizeof more, "--set state=%s/timed", folder);
     assert_int_equal(shell("mkdir -p %s/timed/caches/manifest.json/full"), 0);
     assert_int_equal(build(more, 600, 1), 1);
@@ -347,7 +340,6 @@ static void kinds_are_compared(void **state)
     json_t *root, *kinds, *m, *exit;
     char *first, *second;
     size_t i;
-    (void)state;
     assert_int_equal(build("--kinds kmeans,tree", 600, 1), 2);
     assert_non_null(strstr(output, "'tree'"));
     snprintf(arguments, sizeof arguments, "--kinds kmeans,learned %s", exits);
@@ -415,7 +407,6 @@ static void frontier_is_drawn(void **state)
     const json_t *frontier;
     json_t *root;
     FILE *f;
-    (void)state;
     snprintf(path, sizeof path, "%s/frontier.svg", folder);
     snprintf(arguments, sizeof arguments, "%s --data cifar10:%s/d.bin#1200-1399 --frontier %s --json", exits,
              folder, path);
@@ -457,7 +448,6 @@ static void half_certainty_has_no_bound(void **state)
     static const char half[] = "--set cache.certainty=0.5";
     char arguments[1024];
     json_t *root, *promise;
-    (void)state;
     assert_int_equal(build(half, 600, 0), 0);
     root = parsed();
     promise = json_object_get(root, "promise");
@@ -474,7 +464,6 @@ static void resampling_is_judged(void **state)
 {
     json_t *root;
     int status;
-    (void)state;
     status = tool("verify-promise", "--resamples 40 --json", 0);
     root = parsed();
     assert_true(number(root, "resamples") == 40 && number(root, "points") == 600);
@@ -489,7 +478,6 @@ static void resampling_is_judged(void **state)
 static void what_cannot_be_promised_is_refused(void **state)
 {
     json_t *m;
-    (void)state;
     assert_int_equal(build("", 100, 1), 2);
     assert_non_null(strstr(output, "100 calibration points cannot promise"));
     assert_non_null(strstr(output, "at least 213 are needed"));

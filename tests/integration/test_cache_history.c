@@ -106,7 +106,6 @@ static void events_come_back_the_newest_first(void **state)
     struct shelf *s = shelf_new();
     struct history_event event, *all;
     int n, strange;
-    (void)state;
     assert_int_equal(store_history_read(s->store, 10, &all, &n, &strange, &s->e), FL_OK);
     assert_true(n == 0 && strange == 0);
     free(all);
@@ -130,7 +129,6 @@ static void what_others_wrote_there_is_passed_over(void **state)
     struct shelf *s = shelf_new();
     struct history_event event, *all;
     int n, strange;
-    (void)state;
     memset(big, '{', sizeof big - 1);
     history_event_now(&event, HISTORY_OFF);
     assert_int_equal(store_history_add(s->store, &event, &s->e), FL_OK);
@@ -152,7 +150,6 @@ static void the_last_epochs_are_kept(void **state)
     uint64_t serial[STORE_KEPT];
     struct snapshot *back;
     int n;
-    (void)state;
     assert_int_equal(store_kept_list(s->store, serial, &n, &s->e), FL_OK);
     assert_int_equal(n, 0);
     for (uint64_t i = 1; i <= STORE_KEPT + 3; i++)
@@ -172,7 +169,6 @@ static void a_damaged_epoch_is_not_given_back(void **state)
 {
     struct shelf *s = shelf_new();
     struct snapshot *back;
-    (void)state;
     keep(s, 1, 1);
     keep(s, 2, 2);
     keep(s, 3, 3);
@@ -194,7 +190,6 @@ static void a_rollback_is_a_later_generation(void **state)
     struct snapshot *serves = epoch(s, 5, 5), *got;
     struct head head = {0}, now;
     struct store_load how = {0};
-    (void)state;
     assert_int_equal(store_rollback(s->store, 2, &head, &s->e), FL_NOT_FOUND); /* nothing serves */
     memset(&head, 0, sizeof head);
     serves->manifest.learned.candidate = 9;
@@ -222,7 +217,6 @@ static void frozen_until_thawed(void **state)
 {
     struct shelf *s = shelf_new();
     struct store_frozen frozen;
-    (void)state;
     assert_int_equal(store_frozen(s->store, &frozen, &s->e), FL_OK);
     assert_false(frozen.frozen);
     assert_int_equal(store_thaw(s->store, &s->e), FL_STALE);
@@ -274,7 +268,6 @@ static void event(struct shelf *s, enum history_kind kind, uint64_t serial)
 static void wrong_calls_get_one_clear_line(void **state)
 {
     struct shelf *s = shelf_new();
-    (void)state;
     says(tool(s->h, "cache", "history"), 2, "names no Redis");
     says(tool(s->h, "cache", "history --set redis.endpoint=unix:/nowhere/redis"), 1, "does not answer");
     says(tool(s->h, "cache", ""), 2, "is missing");
@@ -303,7 +296,6 @@ static void an_operator_stops_learning_and_goes_back(void **state)
     struct head head = {0};
     struct store_load how = {0};
     json_t *o;
-    (void)state;
     assert_int_equal(store_publish(s->store, serves, &head, &s->e), FL_OK);
     for (uint64_t i = 7; i <= 9; i++) {
         keep(s, i, (float)i);

@@ -143,7 +143,6 @@ static void is_quiet(struct world *w, int i)
 static void a_full_redis_costs_a_line(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     teach_to(w, 0, MISSING, 30, 30);
     redis_ask(w, "CONFIG SET maxmemory %s", "1");
@@ -163,7 +162,6 @@ static void a_full_redis_costs_a_line(void **state)
 static void keys_of_another_type_cost_a_line(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     teach(w, 0, MISSING, 10);
     wait_for(w, w->service[0].beat.jobs == 10 && empty_stream(w));
@@ -187,7 +185,6 @@ static void keys_of_another_type_cost_a_line(void **state)
 static void a_head_that_is_none_is_replaced(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     redis_ask(w, "SET %s rubbish", EPOCH);
     wait_for(w, log_has(w, 0, "in the place of \"rubbish\""));
@@ -204,7 +201,6 @@ static void a_stream_that_others_touch_goes_on(void **state)
                                        "XADD %s * other field", "XADD %s * u no-record"};
     struct world *w = world_new(true);
     uint64_t jobs = 0;
-    (void)state;
     start_service(w, 0);
     for (int i = 0; i < 5; i++) {
         teach(w, 0, MISSING, 10);
@@ -233,7 +229,6 @@ static void write_secret(const struct world *w, const char *secret)
 static void a_user_has_a_password(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     redis_ask(w, "ACL SETUSER freezeline on >%s ~freezeline:* &freezeline:* +@all -@dangerous +role",
               "s3cret");
     shell(w, "sed -i 's|redis: {|redis: {user: freezeline, password_file: secret, |' p.yaml");
@@ -258,7 +253,6 @@ static void a_user_has_a_password(void **state)
 static void a_replica_is_left_alone(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     teach_to(w, 0, MISSING, 10, 10);
     redis_ask(w, "REPLICAOF 127.0.0.1 %s", "1");
@@ -304,7 +298,6 @@ static void sentinels_tell_the_master(void **state)
     struct world *w = world_new(true);
     int master = free_port(), other = free_port(), sentinel = free_port();
     pid_t replica, watcher;
-    (void)state;
     redis_ask(w, "CONFIG SET port %s", text("%d", master));
     shell(w,
           text("mkdir other && printf 'port %d\\nsentinel monitor mine 127.0.0.1 %d 1\\n"
@@ -336,7 +329,6 @@ static void sentinels_tell_the_master(void **state)
 static void updates_on_the_disk_outlive_redis_and_service(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     teach_to(w, 0, MISSING, 10, 10);
     end_process(&w->redis, SIGKILL);
@@ -366,7 +358,6 @@ static void killed_in_turn_all_is_applied_once(void **state)
     int kills = told ? atoi(told) : 4;
     uint64_t taught = 0, since = 0; /* in all; since the service began */
     int64_t before;
-    (void)state;
     start_service(w, 0);
     wait_for(w, learning(w, 0) == LEARNING_SHARED);
     before = known_points(w);
@@ -403,7 +394,6 @@ static void killed_in_turn_all_is_applied_once(void **state)
 static void damaged_caches_are_mended_by_who_has_them(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     teach_to(w, 0, MISSING, 60, 60);
     wait_for(w, empty_stream(w) && count_label(w, 0, 0, MISSING, 50) > 40);
@@ -422,7 +412,6 @@ static void damaged_caches_are_mended_by_who_has_them(void **state)
 static void what_is_huge_is_not_fetched(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     teach(w, 0, MISSING, 60);
     wait_for(w, w->service[0].beat.jobs == 60 && empty_stream(w));
@@ -441,7 +430,6 @@ static void what_is_huge_is_not_fetched(void **state)
 static void what_nobody_can_mend_costs_a_line(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     wait_for(w, learning(w, 0) == LEARNING_SHARED);
     end_process(&w->service[0].pid, SIGKILL);
@@ -482,7 +470,6 @@ static void a_rollout_goes_host_by_host(void **state)
 {
     struct world *w = two_hosts();
     char head[128];
-    (void)state;
     build_caches(w, MISSING, 2);
     kill(w->service[0].pid, SIGHUP);
     wait_for(w, redis_has_build_of(w, "state"));
@@ -511,7 +498,6 @@ static void a_build_that_nobody_has_gives_way(void **state)
 {
     struct world *w = two_hosts();
     char key[128];
-    (void)state;
     shell(w, "mv host1/caches kept && mv state/caches host1/");
     build_caches(w, MISSING, 2); /* knows nothing of the other */
     kill(w->service[0].pid, SIGHUP);
@@ -534,7 +520,6 @@ static void the_clock_was_ahead(void **state)
     struct world *w = world_new(true);
     char path[128];
     struct manifest m;
-    (void)state;
     disk_manifest(w, "state", &m);
     m.built_ms = (uint64_t)(time(NULL) + 86400) * 1000;
     in_dir(w, path, sizeof path, "state/caches/manifest.json");
@@ -596,7 +581,6 @@ static void an_idle_keeper_sleeps(void **state)
     struct world *w = world_new(true);
     uint64_t beat, began;
     long before;
-    (void)state;
     start_service(w, 0);
     teach_to(w, 0, MISSING, 20, 20);
     before = sleeps(w->service[0].pid);

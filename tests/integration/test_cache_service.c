@@ -46,7 +46,6 @@ static void hits_go_to_the_broker_and_verdicts_to_the_stage(void **state)
     struct identity known = {0};
     float x[64 * DIM];
     int hits = 0;
-    (void)state;
     start_service(w, 0);
     memset(known.model, 0x5a, sizeof known.model);
     identity_seal(&known);
@@ -86,7 +85,6 @@ static void what_does_not_fit_is_a_miss(void **state)
 {
     struct world *w = world_new(false);
     float x[64] = {0};
-    (void)state;
     start_service(w, 0);
     assert_false(look_up(w, 0, 0, x, 1, DIM + 1, 0, UINT64_MAX).item[0].hit);
     assert_false(look_up(w, 0, 7, x, 1, DIM, 0, UINT64_MAX).item[0].hit);
@@ -111,7 +109,6 @@ static void a_promise_is_kept_by_all_caches_or_none(void **state)
     struct world *w = world_new(false);
     char path[128], command[300];
     struct manifest before, m;
-    (void)state;
     in_dir(w, path, sizeof path, "state/caches/manifest.json");
     assert_int_equal(manifest_load(&before, path, NULL), FL_OK);
     in_dir(w, command, sizeof command, "state/caches/exit1.cache");
@@ -137,7 +134,6 @@ static void garbage_is_ignored(void **state)
 {
     struct world *w = world_new(false);
     unsigned char bytes[300];
-    (void)state;
     start_service(w, 0);
     for (int round = 0; round < 500; round++) {
         int frames = 1 + round % 4;
@@ -192,7 +188,6 @@ static void a_missing_class_is_learned(struct world *w)
 static void a_missing_class_is_learned_with_redis(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     a_missing_class_is_learned(w);
     assert_true(w->service[0].beat.redis_up);
     /* Another service knows it from Redis alone. */
@@ -204,7 +199,6 @@ static void a_missing_class_is_learned_with_redis(void **state)
 static void a_missing_class_is_learned_without_redis(void **state)
 {
     struct world *w = world_new(false);
-    (void)state;
     a_missing_class_is_learned(w);
     /* What was learned outlives the process, and a new build takes its place. */
     assert_int_equal(end_process(&w->service[0].pid, SIGTERM), 0);
@@ -220,7 +214,6 @@ static void a_missing_class_is_learned_without_redis(void **state)
 static void outcomes_without_truth_teach_nothing(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     for (int i = 0; i < 20; i++) {
         look_up_one(w, 0, 0, MISSING, i % 2 ? JOB_SAMPLED | JOB_AUDIT : 0);
@@ -237,7 +230,6 @@ static void redis_dies_and_nobody_notices(void **state)
 {
     struct world *w = world_new(true);
     int64_t before = built_points(w);
-    (void)state;
     start_service(w, 0);
     for (int round = 0; round < 3; round++) {
         teach(w, 0, MISSING, 40); /* some accepted, some applied, some on their way */
@@ -262,7 +254,6 @@ static void redis_hangs_and_nobody_notices(void **state)
 {
     struct world *w = world_new(true);
     int64_t before = built_points(w);
-    (void)state;
     start_service(w, 0);
     kill(w->redis, SIGSTOP);
     w->slowest_ns = 0;
@@ -280,7 +271,6 @@ static void an_empty_redis_is_filled_again(void **state)
 {
     struct world *w = world_new(true);
     int64_t before = built_points(w);
-    (void)state;
     start_service(w, 0);
     teach(w, 0, MISSING, 30);
     wait_for(w, in_redis(w).entries == before + 30);
@@ -309,7 +299,6 @@ static void another_learner_takes_over(void **state)
     struct world *w = world_new(true);
     int64_t before = built_points(w);
     int first, other;
-    (void)state;
     start_service(w, 0);
     start_service(w, 1);
     wait_for(w, (first = learner(w)) >= 0);
@@ -337,7 +326,6 @@ static void another_learner_takes_over(void **state)
 static void a_damaged_cache_in_redis_is_refused_and_repaired(void **state)
 {
     struct world *w = world_new(true);
-    (void)state;
     start_service(w, 0);
     teach_to(w, 0, MISSING, 30, 30);
     assert_int_equal(end_process(&w->service[0].pid, SIGTERM), 0);
@@ -360,7 +348,6 @@ static void a_promise_is_kept_with_redis_too(void **state)
     struct world *w = world_new(true);
     char path[128], file[128];
     struct manifest m;
-    (void)state;
     in_dir(w, path, sizeof path, "state/caches/manifest.json");
     in_dir(w, file, sizeof file, "state/caches/exit1.cache");
     assert_int_equal(manifest_load(&m, path, NULL), FL_OK);
@@ -387,7 +374,6 @@ static void hostile_redis_content_is_survived(void **state)
 {
     struct world *w = world_new(true);
     int64_t before = built_points(w);
-    (void)state;
     start_service(w, 0);
     teach(w, 0, MISSING, 10);
     wait_for(w, in_redis(w).entries == before + 10);
@@ -417,7 +403,6 @@ static void bad_starts_say_why(void **state)
     char program[1100], config[128], log[128];
     pid_t pid;
     int status;
-    (void)state;
     snprintf(program, sizeof program, "%s/freezeline-cache", bin_dir);
     in_dir(w, config, sizeof config, "p.yaml");
     in_dir(w, log, sizeof log, "bad.log");

@@ -142,7 +142,6 @@ static int64_t answered_by_int8(struct harness *h)
 static void test_the_cheap_one_takes_what_the_full_one_cannot(void **state)
 {
     struct burst b = {.h = world(yaml, measured)};
-    (void)state;
 
     b.c = harness_client(b.h);
     for (int i = 0; i < BURST; i++)
@@ -179,7 +178,6 @@ static void test_a_variant_that_dies_fails_no_request(void **state)
 {
     struct burst b = {.h = world(yaml, measured)};
     struct process broker = process_of(b.h, "../variants/int8/run/broker");
-    (void)state;
 
     b.c = harness_client(b.h);
     for (int i = 0; i < BURST; i++) {
@@ -240,7 +238,6 @@ static bool int8_is_put_away(void *arg)
 static void test_what_requests_use_is_in_memory(void **state)
 {
     struct burst b = {.h = world(small_memory, measured_small)};
-    (void)state;
 
     assert_said("variant low: put away");
     assert_true(loaded(b.h, "int8"));

@@ -261,7 +261,6 @@ static void caches_come_of_traffic_alone(void **state)
     struct traffic *t = calloc(1, sizeof *t);
     struct harness *h = harness_new(demo(), yaml);
     int early;
-    (void)state;
     assert_non_null(t);
     tool_ok(h, "up", "");
     assert_said("cold start");
@@ -323,7 +322,6 @@ static void what_comes_to_nothing_counts_as_lost(void **state)
 {
     struct traffic *t = calloc(1, sizeof *t);
     struct harness *h = harness_new(demo(), all_audited);
-    (void)state;
     assert_non_null(t);
     tool_ok(h, "up", "");
     assert_learns(h);
@@ -364,7 +362,6 @@ static void of_two_learners_one_works_whatever_dies(void **state)
     struct error e = {FL_OK, ""};
     int redis, cache, first, second;
     bool began;
-    (void)state;
     assert_non_null(model);
     if (model_shape_load(model, harness_pipeline(h), &e) ||
         cold_start(harness_pipeline(h), model, &began, &e))
@@ -401,7 +398,6 @@ static void without_redis_nothing_is_begun(void **state)
 {
     struct harness *h = harness_new(demo(), yaml);
     json_t *status;
-    (void)state;
     tool_ok(h, "up", "--set redis.managed=false");
     assert_said("no caches are built yet");
     assert_said("with Redis");

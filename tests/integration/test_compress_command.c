@@ -35,7 +35,6 @@ static void the_file_is_what_the_report_says(void **state)
                "$FL compress -c p.yaml --data cifar10:d.bin#0-63 --out small.onnx --json 2>/dev/null"),
            *is = json_of("$FL inspect small.onnx --json"), *answered;
     double accuracy = number(said, "accuracy", "compressed");
-    (void)state;
     assert_int_equal(number(said, "requests", NULL), 32);
     assert_true(json_is_true(json_object_get(said, "within_budget")));
     assert_true(number(said, "agreement", NULL) >= 0.9);
@@ -56,7 +55,6 @@ static void the_file_is_what_the_report_says(void **state)
 
 static void what_cannot_be_done_is_said(void **state)
 {
-    (void)state;
     refused("$FL compress", "which model");
     refused("$FL compress demo.onnx --data cifar10:d.bin", "--out are needed");
     refused("$FL compress none.onnx --data cifar10:d.bin --out s.onnx", "cannot open none.onnx");

@@ -96,7 +96,6 @@ static void assert_hardened(struct harness *h)
 static void without_keys_nothing_starts(void **state)
 {
     struct harness *h = world();
-    (void)state;
     assert_int_not_equal(tool(h, "up", ""), 0);
     assert_said("`freezeline keys make` makes them");
     tool_ok(h, "keys make", "");
@@ -116,7 +115,6 @@ static void whose_key_is_allowed_is_served(void **state)
     struct harness *h = world_up();
     char line[8 * HARNESS_PATH], alice[HARNESS_PATH], strange[HARNESS_PATH];
     static struct steady load; /* its thread outlives a test that fails */
-    (void)state;
 
     steady_begin(&load, h, 50);
     snprintf(line, sizeof line, "mkdir -m 700 %.400s/alice %.400s/strange", harness_dir(h), harness_dir(h));
@@ -159,7 +157,6 @@ static void a_key_is_good_for_its_role_alone(void **state)
     void *context = zmq_ctx_new(), *control;
     static struct steady load; /* its thread outlives a test that fails */
     struct error e;
-    (void)state;
 
     steady_begin(&load, h, 50);
     assert_int_equal(keys_open(&s.keys, p->keys, PARTY_CLIENT, NULL, &e), FL_OK);
@@ -187,7 +184,6 @@ static void who_asks_too_fast_is_refused(void **state)
     static const char *const names[] = {"alice", "bob"};
     struct harness *h = world();
     char line[4 * HARNESS_PATH], keys[2][HARNESS_PATH];
-    (void)state;
 
     tool_ok(h, "keys make", "");
     for (int i = 0; i < 2; i++) {
@@ -212,7 +208,6 @@ static void keys_become_others_under_load(void **state)
     struct harness *h = world_up();
     static struct steady load; /* its thread outlives a test that fails */
     char before[256];
-    (void)state;
 
     tool_ok(h, "keys list", "");
     snprintf(before, sizeof before, "%.250s", output);

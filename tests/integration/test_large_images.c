@@ -129,7 +129,6 @@ static void pictures_of_photographs(void **state)
     char model[HARNESS_PATH], data[3 * HARNESS_PATH];
     struct harness *h;
     json_t *root;
-    (void)state;
     assert_non_null(getcwd(model, sizeof model - 64));
     strcat(model, "/tests/data/wide.onnx");
     h = harness_new(model, yaml);

@@ -351,7 +351,6 @@ static void between(bool keys)
 
 static void changed_bytes_end_nothing(void **state)
 {
-    (void)state;
     between(false);
 }
 
@@ -371,7 +370,6 @@ static void a_changed_length_is_got_over(void **state)
     int process[4], before;
     struct client *c;
     int32_t label;
-    (void)state;
 
     start_all(h, process);
     c = harness_client(h);
@@ -399,7 +397,6 @@ static void a_changed_length_is_got_over(void **state)
 
 static void changed_bytes_are_never_answered_where_keys_protect_them(void **state)
 {
-    (void)state;
     between(true);
 }
 

@@ -60,7 +60,6 @@ static bool join(int i)
 
 static int make_namespaces(void **state)
 {
-    (void)state;
     for (int i = 0; i <= HOSTS; i++)
         snprintf(name[i], sizeof name[i], "freezeline-%d-%c", (int)getpid(), 'a' + i);
     if (geteuid() != 0) {
@@ -86,7 +85,6 @@ static int make_namespaces(void **state)
 
 static int remove_namespaces(void **state)
 {
-    (void)state;
     for (int i = 0; i <= HOSTS; i++)
         shell("ip netns delete %s", name[i]);
     return 0;
@@ -141,7 +139,6 @@ static void test_three_hosts(void **state)
     struct harness *h;
     char images[HARNESS_PATH], data[HARNESS_PATH + 8];
     int broker, stage[HOSTS], bench;
-    (void)state;
 
     if (skipped())
         return;
@@ -171,7 +168,6 @@ static void test_refused_without_leave(void **state)
 {
     struct harness *h;
     int process;
-    (void)state;
 
     if (skipped())
         return;

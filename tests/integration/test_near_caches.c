@@ -225,7 +225,6 @@ static void test_stages_answer_from_the_memory_of_their_cache_service(void **sta
     struct near_world w = up(YAML("placement: near", NO_UPDATES), 3, true);
     json_t *root, *process, *near = NULL;
     size_t i;
-    (void)state;
     harness_until(stage_has_epoch, &w, 60, "near caches");
     for (int k = 0; k < 20; k++) {
         struct answer a = ask(w.client);
@@ -263,7 +262,6 @@ static void test_stages_answer_from_the_memory_of_their_cache_service(void **sta
 static void test_no_response_of_old_near_caches_stays(void **state)
 {
     struct near_world w = up(YAML_WITH("placement: near", NO_UPDATES, ", response_cache_mb: 1"), 3, true);
-    (void)state;
     harness_until(stage_has_epoch, &w, 60, "near caches");
     for (int k = 0; k < 10; k++) {
         w.label = k;
@@ -280,7 +278,6 @@ static void test_audits_are_answered_at_their_hit(void **state)
 {
     static const char *const yaml[] = {YAML("placement: near", "sample: 0, audit: 1"),
                                        YAML("placement: service", "sample: 0, audit: 1")};
-    (void)state;
     for (int k = 0; k < 2; k++) {
         struct near_world w = up(yaml[k], 3, true);
         struct status_reply s;
@@ -302,7 +299,6 @@ static void test_a_service_that_is_gone_leaves_its_caches_for_a_while(void **sta
 {
     struct near_world w = up(YAML("placement: near, near_keep_ms: 2000", NO_UPDATES), 3, true);
     struct answer a;
-    (void)state;
     harness_until(stage_has_epoch, &w, 60, "near caches");
     harness_signal(w.h, w.cache, SIGKILL);
     harness_wait(w.h, w.cache);
@@ -326,7 +322,6 @@ static void test_a_service_that_was_silent_has_its_caches_used_again(void **stat
 {
     struct near_world w = up(YAML("placement: near, near_keep_ms: 0", NO_UPDATES), 3, true);
     struct answer a;
-    (void)state;
     harness_until(stage_has_epoch, &w, 60, "near caches");
     harness_signal(w.h, w.cache, SIGSTOP);
     harness_until(stage_has_none, &w, 60, "no near caches while nobody speaks for them");
@@ -343,7 +338,6 @@ static void test_caches_that_cannot_be_shared_are_asked_for(void **state)
 {
     const struct rlimit small = {256, 256};
     struct near_world w;
-    (void)state;
     signal(SIGXFSZ, SIG_IGN); /* its processes inherit that: what is too large is an error then */
     w = up(YAML("placement: near", NO_UPDATES), 3, true);
     harness_until(stage_has_epoch, &w, 60, "near caches");
@@ -363,7 +357,6 @@ static void test_the_caches_of_a_service_are_not_those_of_the_next(void **state)
 {
     struct near_world w = up(YAML("placement: near, near_keep_ms: 100", NO_UPDATES), 3, true);
     char line[HARNESS_PATH + 32];
-    (void)state;
     harness_until(stage_has_epoch, &w, 60, "near caches");
     snprintf(line, sizeof line, "rm -r %s/caches", harness_pipeline(w.h)->state);
     assert_int_equal(shell(line), 0);
@@ -378,7 +371,6 @@ static void test_the_caches_of_a_service_are_not_those_of_the_next(void **state)
 static void test_placement_service_asks_the_service(void **state)
 {
     struct near_world w = up(YAML("placement: service", NO_UPDATES), 3, true);
-    (void)state;
     harness_until(answers_with_label, &w, 60, "a hit");
     for (int i = 0; i < 10; i++)
         assert_int_equal(ask(w.client).exit, 0);
@@ -391,7 +383,6 @@ static void test_placement_service_asks_the_service(void **state)
 static void test_auto_answers_either_way(void **state)
 {
     struct near_world w = up(YAML("placement: auto", NO_UPDATES), 3, true);
-    (void)state;
     harness_until(answers_with_label, &w, 60, "a hit");
     harness_expect(w.h, w.cache + 2, "looks up in the cache service's memory", 1);
     for (int i = 0; i < 100; i++) {
@@ -408,7 +399,6 @@ static void test_what_is_looked_up_near_is_learned_from(void **state)
     struct near_world w = up(
         YAML("kind: kmeans, placement: near", "sample: 1, audit: 0.2, batch: 8, interval_ms: 10"), 3, false);
     struct heartbeat cache;
-    (void)state;
     harness_until(stage_has_epoch, &w, 60, "near caches");
     w.epoch = 4;
     harness_until(stage_moved_on, &w, 60, "learned epochs");
@@ -454,7 +444,6 @@ static void test_what_is_no_cache_is_refused(void **state)
     uint8_t *bytes;
     size_t size;
     int bad[4];
-    (void)state;
     build(w.h, 3, true, 1); /* for its folder */
     snprintf(folder, sizeof folder, "%s/sock", harness_pipeline(w.h)->state);
     mkdir(folder, 0700);

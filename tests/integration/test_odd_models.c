@@ -19,7 +19,6 @@ static void test_open_sizes_and_scores_of_rank_four(void **state)
     struct error e = {FL_OK, ""};
     struct client *c;
     int n = 0;
-    (void)state;
     harness_pipeline_up(h);
     c = harness_client(h);
     harness_random(pixels, tensor_count(&input), 1);

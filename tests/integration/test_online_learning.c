@@ -171,7 +171,6 @@ static void test_a_class_is_learned_from_traffic_though_redis_dies(void **state)
     struct traffic t = {0};
     struct error e = {FL_OK, ""};
     int redis;
-    (void)state;
     find_model(model);
     struct harness *h = harness_new(model, yaml);
     build_without_the_class(h);

@@ -23,7 +23,6 @@ static void test_another_container_touches_nothing(void **state)
     struct harness *h = harness_new(NULL, yaml);
     const char *verbs[] = {"up", "down"};
     char line[1024];
-    (void)state;
 
     if (shell("unshare --pid --fork --mount-proc true 2>&1")) {
         print_message("skipped: no pid namespaces can be made here\n");
@@ -52,7 +51,6 @@ static void test_another_container_leaves_the_unsupervised(void **state)
     struct harness *h = harness_new(NULL, yaml);
     struct process supervisor;
     char line[1024];
-    (void)state;
 
     if (shell("unshare --pid --fork --mount-proc true 2>&1")) {
         print_message("skipped: no pid namespaces can be made here\n");
@@ -100,7 +98,6 @@ static void test_what_is_started_may_do_little(void **state)
     struct line_of said = {h, "broker", "cannot write traces"};
     int rules = confine_new();
     char line[3 * HARNESS_PATH];
-    (void)state;
 
     snprintf(line, sizeof line, "mkdir -p %s %s/elsewhere && ln -s %s/elsewhere/traces.json %s/traces.json",
              harness_pipeline(h)->state, harness_dir(h), harness_dir(h), harness_pipeline(h)->state);
@@ -137,7 +134,6 @@ static void test_of_two_at_once_one_starts(void **state)
     struct harness *h = harness_new(NULL, yaml);
     char line[1024];
     int n = 0;
-    (void)state;
 
     snprintf(line, sizeof line,
              "for i in 1 2 3 4; do (%s/freezeline up -c %s 2>&1; echo \"status $?\") & done; wait",
@@ -164,7 +160,6 @@ static void test_a_pid_file_is_written_when_it_can_be(void **state)
     struct line_of failure = {h, "supervisor", "stage1.0.pid"};
     struct process old;
     char path[HARNESS_PATH + 64];
-    (void)state;
 
     tool_ok(h, "up", "");
     old = process_of(h, "stage1.0");
@@ -185,7 +180,6 @@ static void test_sockets_of_others_stay(void **state)
     struct harness *h = harness_new(NULL, yaml);
     struct client *client;
     int broker = harness_broker(h);
-    (void)state;
 
     assert_int_equal(tool(h, "up", ""), 1);
     assert_said("broker failed to start");
@@ -220,7 +214,6 @@ static void test_a_hang_up_opens_logs_again(void **state)
     struct replaced r = {h, "stage1.0", 0};
     struct process supervisor;
     char line[HARNESS_PATH + 128];
-    (void)state;
 
     tool_ok(h, "up", "");
     supervisor = process_of(h, "supervisor");
@@ -253,7 +246,6 @@ static void test_a_dead_supervisor_shows(void **state)
     struct harness *h = harness_new(NULL, yaml);
     struct process supervisor;
     char text[64];
-    (void)state;
 
     tool_ok(h, "up", "");
     assert_string_equal(supervisor_state(h, text, sizeof text), "running");
@@ -293,7 +285,6 @@ static void test_a_closed_terminal_ends_all(void **state)
     char path[HARNESS_PATH];
     int terminal, status;
     pid_t pid;
-    (void)state;
 
     snprintf(path, sizeof path, "%s/freezeline", tool_folder());
     pid = forkpty(&terminal, NULL, NULL, NULL);
@@ -339,7 +330,6 @@ static void test_an_interrupted_down_stops_nothing(void **state)
     uint64_t id;
     int down, n;
     pid_t stage;
-    (void)state;
 
     snprintf(path, sizeof path, "%s/freezeline", tool_folder());
     /* It stays stopped: on a busy host it would be called dead or hung, and started again, before all is
@@ -374,7 +364,6 @@ static void test_who_hangs_is_started_again(void **state)
                           "stages: [{last: block1.out}, {}]\n"
                           "broker: {heartbeat_ms: 50, dead_after_ms: 300, hung_after_ms: 900}\n");
     static const char *const roles[] = {"stage1.0", "cache0", "broker"};
-    (void)state;
 
     tool_ok(h, "up", "");
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
@@ -413,7 +402,6 @@ static void test_removed_sockets_come_back(void **state)
     struct replaced r = {h, "stage1.0", 0};
     struct process broker;
     char line[HARNESS_PATH + 64];
-    (void)state;
 
     tool_ok(h, "up", "");
     broker = process_of(h, "broker");
@@ -437,7 +425,6 @@ static void test_a_pipeline_whose_lock_is_removed_stops(void **state)
     struct harness *h = harness_new(NULL, yaml);
     struct process supervisor, stage;
     char line[HARNESS_PATH + 64];
-    (void)state;
 
     tool_ok(h, "up", "");
     supervisor = process_of(h, "supervisor");
@@ -470,7 +457,6 @@ static void test_hosts_by_name(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
     char arguments[256];
-    (void)state;
 
     snprintf(arguments, sizeof arguments, "--set broker.requests=tcp://localhost:%d", free_port());
     tool_ok(h, "up", arguments);
@@ -517,7 +503,6 @@ static void refused(struct harness *h, const char *limit, const char *program, c
 static void test_what_the_host_does_not_have(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
-    (void)state;
 
     assert_int_equal(tool(h, "up", "--set 'stages.1.replicas=[{cpus: [0, 4000]}]'"), 2);
     assert_said("stages.1.replicas.0: cpus: cpu 4000 is not there: this machine (or container) has");
@@ -542,7 +527,6 @@ static void test_more_clients_than_files(void **state)
     struct sockaddr_un door = {.sun_family = AF_UNIX};
     int broker = spawn_limited(h, "ulimit -n 220;", "freezeline-broker", ""), fd[MANY];
     struct client *client;
-    (void)state;
 
     harness_expect(h, broker, "may use 220 open files", 1);
     harness_expect(h, broker, " ready: ", 1);
@@ -594,7 +578,6 @@ static void test_one_address_gets_no_more_than_its_connections(void **state)
     struct harness *h = harness_new(NULL, yaml);
     int port = free_port(), broker;
     char set[64];
-    (void)state;
 
     snprintf(set, sizeof set, "broker.requests=tcp://127.0.0.1:%d", port);
     broker =
@@ -613,7 +596,6 @@ static void test_a_failed_start_says_why(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
     char line[1024];
-    (void)state;
 
     snprintf(line, sizeof line, "PATH=/nowhere %s/freezeline up -c %s --set redis.managed=true 2>&1",
              tool_folder(), harness_config(h));
@@ -631,7 +613,6 @@ static void test_what_up_was_given_is_remembered(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
     char arguments[256];
-    (void)state;
 
     snprintf(arguments, sizeof arguments,
              "--set broker.requests=ipc://%s/elsewhere --set stages.0.replicas=2", harness_dir(h));
@@ -663,7 +644,6 @@ static void test_a_pipeline_on_other_hosts(void **state)
                                           "  - {replicas: [{host: far-away}]}\n"
                                           "cache: {kind: none}\n");
     json_t *root, *broker;
-    (void)state;
 
     assert_int_equal(tool(h, "status", ""), 1);
     assert_said("far-away");
@@ -692,7 +672,6 @@ static void test_another_user_is_told(void **state)
     static const char *const verbs[] = {"status", "down", "up", "top --once"};
     struct harness *h = harness_new(NULL, yaml);
     char line[1024];
-    (void)state;
 
     /* The repository may lie where another user cannot read its model. */
     snprintf(line, sizeof line,

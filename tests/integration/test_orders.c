@@ -74,7 +74,6 @@ static void stages_grow_and_shrink_without_a_failed_request(void **state)
     struct harness *h = world_up(two_stages);
     struct worker first = {h, "stage0.1"}, last = {h, "stage1.3"};
     static struct steady load; /* its thread outlives a test that fails */
-    (void)state;
 
     steady_begin(&load, h, 100);
     tool_ok(h, "scale", "1=4");
@@ -99,7 +98,6 @@ static void a_number_is_remembered(void **state)
 {
     struct harness *h = world_up(two_stages);
     struct replaced again = {h, "stage1.2", 0};
-    (void)state;
 
     tool_ok(h, "scale", "1=3");
     again.old = pid_of(h, "stage1.2");
@@ -124,7 +122,6 @@ static void a_number_is_remembered(void **state)
 static void what_is_no_number_is_told(void **state)
 {
     struct harness *h = world_up(two_stages);
-    (void)state;
 
     assert_int_equal(tool(h, "scale", "1=0"), 2);
     assert_said("a stage has 1 to 16 workers");
@@ -143,7 +140,6 @@ static void a_worker_starts_again_without_a_failed_request(void **state)
     struct harness *h = world_up(two_stages);
     static struct steady load; /* its thread outlives a test that fails */
     pid_t only, one, other;
-    (void)state;
 
     only = pid_of(h, "stage0.0");
     one = pid_of(h, "stage1.0");
@@ -167,7 +163,6 @@ static void all_start_again_without_a_failed_request(void **state)
     struct process redis = process_of(h, "redis"), now;
     pid_t before[5];
     static struct steady load; /* its thread outlives a test that fails */
-    (void)state;
 
     for (int i = 0; i < 5; i++)
         before[i] = pid_of(h, roles[i]);
@@ -187,7 +182,6 @@ static void what_is_no_process_is_told(void **state)
 {
     struct harness *h = harness_new(NULL, two_stages);
     pid_t before;
-    (void)state;
 
     assert_int_equal(tool(h, "restart", "stage0.0"), 1);
     assert_said("no supervisor of this host tends this pipeline");
@@ -217,7 +211,6 @@ static bool is_called_dead(void *arg)
 static void one_that_hangs_is_replaced(void **state)
 {
     struct harness *h = world_up(two_stages);
-    (void)state;
 
     for (int dead = 0; dead < 2; dead++) {
         pid_t before = pid_of(h, "stage1.0");
@@ -283,7 +276,6 @@ static void of_two_orders_at_once_one_is_refused(void **state)
     struct harness *h = world_up(two_stages);
     struct process broker;
     FILE *first = restart_slowly(h, &broker);
-    (void)state;
 
     assert_int_equal(tool(h, "scale", "1=3"), 1);
     assert_said("another order (restart) is being carried out");
@@ -308,7 +300,6 @@ static void a_supervisor_that_dies_is_followed_without_a_failed_request(void **s
     struct replaced again = {h, "stage1.1", pid_of(h, "stage1.1")};
     struct process before[5], now;
     static struct steady load; /* its thread outlives a test that fails */
-    (void)state;
 
     for (int i = 0; i < 5; i++)
         before[i] = process_of(h, roles[i]);
@@ -349,7 +340,6 @@ static void one_in_the_foreground_follows_by_itself(void **state)
     struct replaced again = {h, "stage0.0", 0};
     struct process broker;
     int number;
-    (void)state;
 
     snprintf(program, sizeof program, "%.400s/freezeline", tool_folder());
     number = harness_spawn_path(h, program, argv);
@@ -377,7 +367,6 @@ static void a_supervisor_that_dies_leaves_nothing(void **state)
     struct harness *h = world_up(two_stages);
     struct process worker = process_of(h, "stage1.1"), before = process_of(h, "stage1.0"), broker;
     FILE *first;
-    (void)state;
 
     first = restart_slowly(h, &broker);
     kill_supervisor(h);
@@ -403,7 +392,6 @@ static void a_changed_file_is_taken_without_a_failed_request(void **state)
     struct harness *h = world_up(two_stages);
     static struct steady load; /* its thread outlives a test that fails */
     pid_t broker = pid_of(h, "broker"), stage = pid_of(h, "stage0.0");
-    (void)state;
 
     steady_begin(&load, h, 100);
     edit(h, "dead_after_ms: 1000", "dead_after_ms: 1500, retries: 5");
@@ -431,7 +419,6 @@ static void lines_that_are_no_orders_are_refused(void **state)
     static char huge[20000];
     struct harness *h = world_up(two_stages);
     char answer[4096];
-    (void)state;
 
     say_raw(h, "{\n", answer, sizeof answer);
     assert_non_null(strstr(answer, "no order"));

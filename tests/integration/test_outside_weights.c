@@ -120,7 +120,6 @@ static void other_weights_are_another_model(void **state)
 {
     struct harness *h = harness_new("net.onnx", yaml);
     char line[1200];
-    (void)state;
     put_model(h);
     snprintf(line, sizeof line, "%s/freezeline generate --count 600 --output %.400s/d.bin", tool_folder(),
              harness_dir(h));

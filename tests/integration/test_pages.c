@@ -66,7 +66,6 @@ static int measure(void **state)
 {
     struct tensor t = {.dtype = TENSOR_F32, .rank = 4, .dim = {8, 3, 16, 16}};
     char path[HARNESS_PATH + 32], data[HARNESS_PATH + 64];
-    (void)state;
 
     world = harness_new(NULL, yaml);
     assert_int_equal(tensor_alloc(&t), FL_OK);
@@ -88,7 +87,6 @@ static int measure(void **state)
 
 static int finish(void **state)
 {
-    (void)state;
     harness_free(world);
     return 0;
 }
@@ -96,7 +94,6 @@ static int finish(void **state)
 static void test_page(void **state)
 {
     char again[HARNESS_PATH + 64], *text = read_file(page), *other;
-    (void)state;
 
     assert_non_null(strstr(text, "Half of the requests are answered within"));
     assert_non_null(strstr(text, "<section id=\"stages\">"));
@@ -132,7 +129,6 @@ static void save_slower(double times)
 static void test_compare(void **state)
 {
     int p;
-    (void)state;
 
     assert_int_equal(run((const char *const[]){"compare", before, before, NULL}), 0);
     save_slower(3);
@@ -196,7 +192,6 @@ static void test_browser(void **state)
                                                                                       *end;
     const char *browser = find_browser();
     int p;
-    (void)state;
 
     if (!browser) {
         print_message("skipped: no chromium here to look at the page with (apt-get install chromium)\n");

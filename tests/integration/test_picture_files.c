@@ -196,7 +196,6 @@ static void test_picture_files(void **state)
 {
     char model[4096];
     struct harness *h;
-    (void)state;
 
     assert_non_null(realpath("configs/demo/demo.onnx", model)); /* tests run in the repository's root */
     h = harness_new(model, yaml);
@@ -224,7 +223,6 @@ static void test_model_of_bytes(void **state)
     char model[4096];
     struct harness *h;
     json_t *root;
-    (void)state;
 
     assert_non_null(realpath("tests/data/bytes.onnx", model));
     h = harness_new(

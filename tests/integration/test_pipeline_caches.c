@@ -236,7 +236,6 @@ static void test_hits_end_where_they_are(void **state)
     struct client *client;
     struct harness *h = up(&f, &client, PROMPT, with_cache);
     struct status_reply s;
-    (void)state;
     for (uint64_t i = 0; i < 30; i++) {
         struct answer a = ask(client, i, 0);
         assert_int_equal(a.exit, 0);
@@ -259,7 +258,6 @@ static void test_batches_shrink(void **state)
     int32_t alone[64];
     int hits = 0;
     uint64_t ids[64];
-    (void)state;
     for (uint64_t i = 0; i < 64; i++)
         alone[i] = ask(client, i, JOB_NO_CACHE).label;
     for (uint64_t i = 0; i < 64; i++) {
@@ -289,7 +287,6 @@ static void test_no_cache_means_no_lookup(void **state)
     struct client *client;
     struct harness *h = up(&f, &client, PROMPT, with_cache);
     int before = atomic_load(&f.lookups);
-    (void)state;
     for (uint64_t i = 0; i < 10; i++)
         assert_int_equal(ask(client, i, JOB_NO_CACHE).exit, -1);
     assert_int_equal(atomic_load(&f.lookups), before);
@@ -310,7 +307,6 @@ static void test_an_exit_without_cache_is_left_alone(void **state)
     struct harness *h = up(&f, &client, ABSENT, with_cache);
     int before = atomic_load(&f.first_exit);
     uint64_t start = clock_ns();
-    (void)state;
     for (uint64_t i = 0; i < 100; i++)
         assert_int_equal(ask(client, i, 0).exit, -1);
     assert_true(atomic_load(&f.first_exit) - before <= (int)((clock_ns() - start) / NS_PER_S) + 2);
@@ -336,7 +332,6 @@ static void test_only_built_exits_are_asked_for(void **state)
     struct harness *h = up(&f, &client, MISSES, with_cache);
     void *both[] = {&f, client};
     int first;
-    (void)state;
     atomic_store(&f.exits, 2);
     harness_until(leaves_exit_0_alone, both, 60, "exit 0 left alone");
     first = atomic_load(&f.first_exit);
@@ -356,7 +351,6 @@ static void test_a_service_without_caches_is_told_what_to_learn_from(void **stat
     struct client *client;
     struct harness *h = up(&f, &client, MISSES, with_cache);
     int before;
-    (void)state;
     atomic_store(&f.learns, 3);
     atomic_store(&f.exits, 0);
     harness_expect(h, 0, "cache 0: pid", 1);
@@ -385,7 +379,6 @@ static void test_audits_run_to_the_end(void **state)
     static struct fake f;
     struct client *client;
     struct harness *h = up(&f, &client, PROMPT, with_cache);
-    (void)state;
     harness_expect(h, 0, "cache 0: pid", 1);
     for (uint64_t i = 0; i < 10; i++)
         assert_int_equal(ask(client, i, JOB_AUDIT).exit, -1);
@@ -416,7 +409,6 @@ static void test_a_lost_verdict_answers_once(void **state)
     struct client *client;
     struct harness *h = up(&f, &client, RESULT_ONLY, with_cache);
     struct status_reply s;
-    (void)state;
     for (uint64_t i = 0; i < 5; i++)
         ask(client, i, 0); /* a hit, until the stage bypasses a cache that it never hears from */
     harness_until(some_dropped, client, 60, "a job that was cancelled");
@@ -450,7 +442,6 @@ static void test_a_lost_hit_is_recovered(void **state)
     float data[PIXELS];
     struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 16, 16}, .data = data};
     uint64_t id;
-    (void)state;
     harness_expect(h, 0, "cache 0: pid", 1);
     harness_random(data, PIXELS, 1);
     atomic_store(&f.mode, VERDICT_ONLY);
@@ -485,7 +476,6 @@ static void test_a_silent_cache_is_bypassed(void **state)
            "stages: 3\nkernels: openblas\ncache: {wait_us: 50000}\nupdates: {sample: 0, audit: 0}\n"
            "broker: {deadline_ms: 20000, heartbeat_ms: 50}\n");
     int before;
-    (void)state;
     atomic_store(&f.mode, SILENT);
     for (uint64_t i = 0; i < 20; i++) {
         struct answer a = ask(client, i, 0);
@@ -511,7 +501,6 @@ static void test_an_absent_cache_costs_nothing(void **state)
 {
     struct harness *h = harness_new(NULL, with_cache);
     struct client *client;
-    (void)state;
     harness_pipeline_up(h);
     client = harness_client(h);
     for (uint64_t i = 0; i < 20; i++) {
@@ -531,7 +520,6 @@ static void test_a_stopped_service_is_bypassed(void **state)
     struct harness *h = harness_new(NULL, with_cache);
     struct client *client;
     int service;
-    (void)state;
     harness_pipeline_up(h);
     service = harness_cache(h, 0);
     harness_expect(h, 0, "cache 0: pid", 1);
@@ -554,7 +542,6 @@ static void test_a_replaced_service_ends(void **state)
     struct harness *h = harness_new(NULL, with_cache);
     char set[HARNESS_PATH + 64];
     int first, other;
-    (void)state;
     snprintf(set, sizeof set, "cache.endpoints=[ipc://%.400s/other.sock]", harness_dir(h));
     harness_broker(h);
     first = harness_cache(h, 0);

@@ -136,7 +136,6 @@ static void test_too_large_a_request_ends_its_own_connection(void **state)
     zmq_pollitem_t item;
     zmq_msg_t payload;
     uint64_t id;
-    (void)state;
     harness_pipeline_up(h);
     client = harness_client(h);
     assert_int_equal(client_submit(client, &in, 0, 0, &id, &e), FL_TOO_LARGE); /* said before it is sent */
@@ -167,7 +166,6 @@ static void test_garbage_is_survived_everywhere(void **state)
     struct harness *h = harness_new(NULL, yaml);
     const struct pipeline *p = harness_pipeline(h);
     struct client *client;
-    (void)state;
     harness_pipeline_up(h);
     client = harness_client(h);
     assert_serves(client);
@@ -254,7 +252,6 @@ static void test_nonsense_in_shared_memory_ends_its_own_lane(void **state)
     struct harness *h = harness_new(NULL, yaml);
     const struct pipeline *p = harness_pipeline(h);
     struct client *client;
-    (void)state;
     harness_pipeline_up(h);
     client = harness_client(h);
     assert_serves(client);
@@ -283,7 +280,6 @@ static void test_a_request_without_its_tensor_is_answered(void **state)
     zmq_pollitem_t item;
     zmq_msg_t payload;
     size_t size;
-    (void)state;
     harness_broker(h);
     if (frames_socket(&socket, context, ZMQ_DEALER, FRAMES_CONNECT, p->broker.requests, NULL, &p->security,
                       &e))

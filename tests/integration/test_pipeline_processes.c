@@ -182,7 +182,6 @@ static void test_answers_are_the_models_own(void **state)
 {
     struct client *client;
     struct harness *h = up(&client, three_stages);
-    (void)state;
     check_answers(h, client);
     for (int i = 0; i < 5; i++)
         assert_true(has_lanes(h, i));
@@ -195,7 +194,6 @@ static void test_answers_are_the_same_without_shared_memory(void **state)
     char yaml[sizeof three_stages + 32];
     struct client *client;
     struct harness *h = harness_new(NULL, three_stages);
-    (void)state;
     harness_broker(h);
     harness_stage(h, 0, 0);
     harness_spawn(h, "freezeline-stage", "-c", harness_config(h), "--stage", "1", "--set",
@@ -225,7 +223,6 @@ static void test_what_waits_becomes_a_batch(void **state)
     struct harness *h = up(&t.client, three_stages);
     struct status_reply s;
     int rounds = 0;
-    (void)state;
     while (rounds++ < 50 && !(t.by_replica[0] && t.by_replica[1] && t.largest_batch > 1))
         run_traffic(&t); /* a replica gets nothing until stage 0 has connected to it */
     assert_true(t.largest_batch > 1);
@@ -256,7 +253,6 @@ static void kill_and_restart(struct traffic *t)
 static void test_a_killed_replica_loses_nothing(void **state)
 {
     struct traffic t = {.total = 400, .window = 32, .at = 100, .event = kill_it, .process = 2};
-    (void)state;
     t.h = up(&t.client, three_stages);
     run_traffic(&t); /* process 2 is stage 1 replica 0 */
     memset(t.by_replica, 0, sizeof t.by_replica);
@@ -273,7 +269,6 @@ static void test_a_killed_replica_loses_nothing(void **state)
 static void test_a_stage_that_is_all_gone_is_waited_for(void **state)
 {
     struct traffic t = {.total = 150, .window = 16, .at = 50, .event = kill_and_restart, .process = 4};
-    (void)state;
     t.h = up(&t.client, three_stages);
     run_traffic(&t);
     down(t.h, t.client);
@@ -287,7 +282,6 @@ static void term_it(struct traffic *t)
 static void test_a_worker_says_goodbye(void **state)
 {
     struct traffic t = {.total = 300, .window = 32, .at = 50, .event = term_it, .process = 3};
-    (void)state;
     t.h = up(&t.client, three_stages);
     run_traffic(&t);
     assert_int_equal(harness_wait(t.h, 3), 0);
@@ -314,7 +308,6 @@ static void test_a_rolling_restart_repeats_nothing(void **state)
     struct traffic t = {.total = 400, .window = 24, .at = 60, .event = restart_politely};
     struct status_reply s;
     char yaml[1024];
-    (void)state;
     snprintf(yaml, sizeof yaml, "%s", three_stages);
     strcpy(strrchr(yaml, '}'), ", retries: 0}\n");
     t.h = up(&t.client, yaml);
@@ -332,7 +325,6 @@ static void test_a_worker_ends_without_a_broker(void **state)
 {
     struct client *client;
     struct harness *h = up(&client, three_stages);
-    (void)state;
     harness_signal(h, 0, SIGKILL);
     harness_wait(h, 0);
     harness_signal(h, 2, SIGTERM);
@@ -344,7 +336,6 @@ static void test_the_broker_may_be_restarted(void **state)
 {
     struct traffic t = {.total = 50, .window = 8};
     int broker;
-    (void)state;
     t.h = up(&t.client, three_stages);
     run_traffic(&t);
     harness_signal(t.h, 0, SIGKILL);
@@ -376,7 +367,6 @@ static void test_the_deadline_is_kept(void **state)
     struct tensor in = input_of(data, 1);
     struct answer a;
     uint64_t start;
-    (void)state;
     harness_signal(h, 4, SIGSTOP);
     start = clock_ns();
     a = ask(client, &in, 200);
@@ -396,7 +386,6 @@ static void test_too_many_requests_are_told_at_once(void **state)
     float data[PIXELS];
     struct tensor in = input_of(data, 1);
     int counts[FL_CODES] = {0};
-    (void)state;
     harness_signal(h, 3, SIGSTOP);
     for (int i = 0; i < 12; i++) {
         uint64_t id;
@@ -422,7 +411,6 @@ static void test_bad_inputs_are_refused_by_name(void **state)
     float data[PIXELS * 2];
     struct tensor in = input_of(data, 1);
     struct answer a;
-    (void)state;
     data[100] = NAN;
     a = ask(client, &in, 0);
     assert_int_equal(a.error, FL_VALUE);
@@ -454,7 +442,6 @@ static void test_drain_lets_everything_end(void **state)
     float data[PIXELS];
     struct tensor in = input_of(data, 1);
     struct error e = {FL_OK, ""};
-    (void)state;
     for (int i = 0; i < 50; i++) {
         uint64_t id;
         assert_int_equal(client_submit(client, &in, 0, 0, &id, NULL), 0);
@@ -488,7 +475,6 @@ static void test_without_workers_it_says_so(void **state)
     float data[PIXELS];
     struct tensor in = input_of(data, 1);
     struct answer a;
-    (void)state;
     harness_broker(h);
     client = harness_client(h);
     a = ask(client, &in, 0);
@@ -502,7 +488,6 @@ static void test_wrong_starts_end_with_one_line(void **state)
 {
     struct harness *h = harness_new(NULL, three_stages);
     int p;
-    (void)state;
     harness_broker(h);
     p = harness_spawn(h, "freezeline-broker", NULL);
     assert_int_equal(harness_wait(h, p), 2);
@@ -546,7 +531,6 @@ static void test_another_model_waits(void **state)
     struct harness *h = harness_new(NULL, three_stages);
     char set[HARNESS_PATH + 16];
     int p;
-    (void)state;
     write_other_model(h, set);
     harness_broker(h);
     harness_stage(h, 0, 0);
@@ -589,7 +573,6 @@ static void test_successors_take_over_and_nothing_is_lost(void **state)
     struct harness *h = harness_new(NULL, three_stages);
     struct traffic t = {.h = h, .total = 400, .window = 16, .at = 100, .event = let_successors_take_over};
     struct status_reply s;
-    (void)state;
     harness_pipeline_up(h);
     t.client = harness_client(h);
     run_traffic(&t);

@@ -41,7 +41,6 @@ static json_t *plan(const char *exits)
 static void test_exits_stay_auto(void **state)
 {
     json_t *report = plan("auto");
-    (void)state;
 
     assert_non_null(strstr(output, "exits: auto\n"));
     assert_non_null(strstr(output, "last: \""));
@@ -52,7 +51,6 @@ static void test_exits_stay_auto(void **state)
 static void test_it_says_whether_stages_pay(void **state)
 {
     json_t *report = plan("none"), *pays = json_object_get(report, "pays");
-    (void)state;
 
     assert_non_null(strstr(output, "exits: none\n"));
     assert_true(json_number_value(json_object_get(pays, "messages_ms")) > 0);

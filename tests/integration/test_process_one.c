@@ -119,21 +119,18 @@ static void run_one(const char *program, const char *ready)
 
 static void a_supervisor(void **state)
 {
-    (void)state;
     if (!skipped())
         run_one("freezeline supervise", NULL);
 }
 
 static void up_in_the_foreground(void **state)
 {
-    (void)state;
     if (!skipped())
         run_one("freezeline up --foreground", NULL);
 }
 
 static void a_service(void **state)
 {
-    (void)state;
     if (!skipped())
         run_one("freezeline-broker", "ready:");
 }

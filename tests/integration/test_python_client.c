@@ -28,7 +28,6 @@ static void test_python_hears_what_c_hears(void **state)
     int n, label, exit;
     double first;
     FILE *f;
-    (void)state;
 
     if (!has_python())
         skip();

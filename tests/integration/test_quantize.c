@@ -35,7 +35,6 @@ static bool int8_runs;
 static void each_precision_is_measured(void **state)
 {
     json_t *root;
-    (void)state;
     refused("$FL quantize -c $P", "--data is needed");
     refused("$FL quantize -c $P --data cifar10:d.bin#0-9", "16 are the least");
     ok("$FL quantize -c $P --data cifar10:d.bin --threads 1 --json 2>/dev/null");
@@ -63,7 +62,6 @@ static void each_precision_is_measured(void **state)
 
 static void scales_are_used_where_they_lie(void **state)
 {
-    (void)state;
     if (!int8_runs)
         skip();
     ok("$FL profile demo.onnx --precision int8 --scales state/scales.txt --runs 3");
@@ -91,7 +89,6 @@ static double full_accuracy(const char *line)
 static void a_file_for_others(void **state)
 {
     double file, scales;
-    (void)state;
     if (!int8_runs) {
         refused("$FL quantize -c $P --data cifar10:d.bin --threads 1 --output q.onnx",
                 "int8 does not run here");
@@ -121,7 +118,6 @@ static void a_file_for_others(void **state)
 
 static void caches_belong_to_a_precision(void **state)
 {
-    (void)state;
     if (!int8_runs)
         skip();
     ok("$FL build -c $P --set precision=int8 --train cifar10:d.bin#0-199 --calibrate cifar10:d.bin#200-399 "
@@ -144,7 +140,6 @@ static void automatic_precision_is_what_was_chosen(void **state)
     static const char eval[] =
         "$FL eval -c $P --set precision=auto --set exits=none --data cifar10:d.bin#200-219 "
         "--json 2>/dev/null";
-    (void)state;
     if (!int8_runs)
         skip();
     ok("sed -i 's/^choice .*/choice bfloat16/' state/scales.txt");
@@ -167,7 +162,6 @@ static void automatic_precision_is_what_was_chosen(void **state)
 static void what_the_wire_rounds_is_a_precision(void **state)
 {
     json_t *root;
-    (void)state;
     ok("$FL build -c $P --set wire_dtype=bfloat16 --set state=wired --set cache.threshold=risk "
        "--set cache.max_accuracy_loss=20 --train cifar10:d.bin#0-199 --calibrate cifar10:d.bin#200-399 "
        "--threads 1");
@@ -200,7 +194,6 @@ static void what_the_wire_rounds_is_a_precision(void **state)
 static void the_promise_is_about_float32(void **state)
 {
     json_t *root;
-    (void)state;
     if (!int8_runs)
         skip();
     ok("$FL build -c $P --set precision=bfloat16 --set state=promised --set cache.threshold=risk "

@@ -185,7 +185,6 @@ static void without_tls_a_tunnel_is_named(void **state)
     struct redis_config c = {.endpoint = (char *)"127.0.0.1:1", .tls = true, .tls_ca = (char *)"ca.crt"};
     struct redis_link *l;
     struct error e;
-    (void)state;
     assert_int_equal(redis_link_new(&l, &c, NULL, &e), FL_CONFIG);
     assert_non_null(strstr(e.text, "stunnel"));
 }

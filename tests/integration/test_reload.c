@@ -191,7 +191,6 @@ static void training_again_in_place(void **state)
 {
     struct harness *h = new_world();
     struct load before, foreign, after;
-    (void)state;
 
     build(h);
     old_caches_are_refused_at_the_start(h);
@@ -285,7 +284,6 @@ static void an_edited_cut_is_taken_by_all_or_by_none(void **state)
 {
     struct harness *h = plain_world();
     int32_t before[8];
-    (void)state;
     tool_ok(h, "up", "");
     labels_of(h, before);
     edit(h, "block1.out", "block2.out");
@@ -319,7 +317,6 @@ static void a_plan_is_applied_to_what_runs(void **state)
 {
     struct harness *h = new_world();
     json_t *root;
-    (void)state;
     edit(h, "last: /blocks.1/Relu_1", "last: /blocks.6/Relu_1");
     assert_int_equal(tool(h, "plan", "--apply --runs 2"), 1); /* nobody serves it */
     build(h);
@@ -353,7 +350,6 @@ static void a_replica_with_another_plan_waits_for_a_reload(void **state)
     struct harness *h = plain_world();
     int32_t before[8];
     pid_t other;
-    (void)state;
     edit(h, "  - {}", "  - {replicas: 2}");
     tool_ok(h, "up", "");
     labels_of(h, before);
@@ -375,7 +371,6 @@ static void what_cannot_be_taken_changes_nothing(void **state)
     struct harness *h = plain_world();
     int32_t before[8];
     pid_t first, last;
-    (void)state;
     assert_int_equal(tool(h, "reload", ""), 1); /* nothing is up */
     tool_ok(h, "up", "");
     labels_of(h, before);
@@ -420,7 +415,6 @@ static void a_reload_that_is_killed_loses_nothing(void **state)
     struct harness *h = plain_world();
     int32_t before[8];
     char line[1024];
-    (void)state;
     tool_ok(h, "up", "");
     labels_of(h, before);
     put_model(h, "tests/data/tiny.onnx", true);
@@ -442,7 +436,6 @@ static void without_a_supervisor_it_says_what_to_start(void **state)
 {
     struct harness *h = plain_world();
     char text[64];
-    (void)state;
     harness_pipeline_up(h);
     put_model(h, "tests/data/tiny.onnx", true);
     assert_int_equal(tool(h, "reload", ""), 1);

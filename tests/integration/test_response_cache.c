@@ -42,7 +42,6 @@ static void the_same_input_has_the_same_answer(void **state)
     struct harness *h = harness_new(NULL, yaml);
     struct answer a, b;
     struct client *c;
-    (void)state;
     harness_pipeline_up(h);
     c = harness_client(h);
     a = ask(c, 1, first);
@@ -70,7 +69,6 @@ static void a_crowd_with_one_input_is_computed_once(void **state)
     struct answer a;
     uint64_t id;
     int n, known = 0;
-    (void)state;
     harness_pipeline_up(h);
     c = harness_client(h);
     for (int i = 0; i < CROWD; i++)

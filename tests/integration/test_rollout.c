@@ -97,7 +97,6 @@ static void test_what_is_no_worse_is_taken(void **state)
     static struct steady load; /* its thread outlives a test that fails */
     json_t *root;
     pid_t before = pid_of(h, "stage1.0");
-    (void)state;
 
     assert_int_equal(tool(h, "rollout", "--steps none"), 2);
     assert_said("--steps none takes --data");
@@ -137,7 +136,6 @@ static void test_its_endpoints_are_its_own(void **state)
         "         replicas: [{requests: ipc://sock/q, control: ipc://sock/k, results: ipc://sock/r}, {}]}\n");
     char arguments[HARNESS_PATH + 128];
     static struct steady load; /* its thread outlives a test that fails */
-    (void)state;
 
     steady_begin(&load, h, 40);
     edit(h, "block1.out", "block2.out");
@@ -153,7 +151,6 @@ static void test_what_answers_otherwise_is_left(void **state)
     char arguments[HARNESS_PATH + 128];
     static struct steady load; /* its thread outlives a test that fails */
     pid_t before = pid_of(h, "stage1.0");
-    (void)state;
 
     steady_begin(&load, h, 40);
     put_model(h, true);
@@ -171,7 +168,6 @@ static void test_other_classes_are_refused_before_anything_starts(void **state)
     char model[PATH_MAX], text[PATH_MAX + 64], arguments[HARNESS_PATH + 128];
     struct harness *h = world_up();
     static struct steady load; /* its thread outlives a test that fails */
-    (void)state;
 
     steady_begin(&load, h, 40);
     assert_non_null(realpath("tests/conformance/cases/load_scores_4d/model.onnx", model));
@@ -191,7 +187,6 @@ static void test_who_does_not_come_up_is_left(void **state)
     struct harness *h = world_up();
     char arguments[HARNESS_PATH + 128];
     static struct steady load; /* its thread outlives a test that fails */
-    (void)state;
 
     steady_begin(&load, h, 40);
     edit(h, "  - {}", "  - {replicas: [{cpus: [4000]}]}");
@@ -258,7 +253,6 @@ static void test_live_requests_go_over_by_steps(void **state)
     struct harness *h = world_up();
     static struct steady load; /* its thread outlives a test that fails */
     json_t *root, *live;
-    (void)state;
 
     /* A host that is busy may refuse one of them, which counts as the new pipeline's failure: it is tolerated
      * here. */
@@ -285,7 +279,6 @@ static void test_live_requests_answered_otherwise_end_it(void **state)
     struct harness *h = world_up();
     static struct steady load; /* its thread outlives a test that fails */
     pid_t before = pid_of(h, "stage1.0");
-    (void)state;
 
     steady_begin(&load, h, 100);
     put_model(h, true);
@@ -301,7 +294,6 @@ static void test_live_requests_answered_otherwise_end_it(void **state)
 static void test_without_live_requests_nothing_is_taken(void **state)
 {
     struct harness *h = world_up();
-    (void)state;
 
     edit(h, "block1.out", "block2.out");
     assert_int_equal(tool(h, "rollout", "--steps 10 --step-time 1"), 1);
@@ -342,7 +334,6 @@ static void test_kills_during_a_share_fail_no_request(void **state)
     static struct steady load; /* its thread outlives a test that fails */
     struct process victim;
     int process;
-    (void)state;
 
     steady_begin(&load, h, 100);
     process = begin_rollout(h, "90");
@@ -367,7 +358,6 @@ static void test_workers_that_fail_are_left(void **state)
     static struct steady load; /* its thread outlives a test that fails */
     pid_t before = pid_of(h, "stage1.0");
     int process;
-    (void)state;
 
     steady_begin(&load, h, 40);
     process = begin_rollout(h, NULL);
@@ -388,7 +378,6 @@ static void test_an_interrupted_one_is_left(void **state)
     static struct steady load; /* its thread outlives a test that fails */
     pid_t before = pid_of(h, "stage1.0");
     int process;
-    (void)state;
 
     steady_begin(&load, h, 40);
     process = begin_rollout(h, NULL);
@@ -416,7 +405,6 @@ static void test_a_killed_one_leaves_nothing_to_the_next(void **state)
     struct process supervisor;
     static struct steady load; /* its thread outlives a test that fails */
     int process;
-    (void)state;
 
     steady_begin(&load, h, 40);
     process = begin_rollout(h, NULL);
@@ -436,7 +424,6 @@ static void test_a_killed_one_ends_with_what_serves(void **state)
     struct harness *h = world_up();
     struct process supervisor;
     int process;
-    (void)state;
 
     process = begin_rollout(h, NULL);
     harness_signal(h, process, SIGKILL);
@@ -474,7 +461,6 @@ static void test_other_caches_are_tried(void **state)
     struct harness *h = harness_new(realpath("configs/demo/demo.onnx", model), cached);
     json_t *root;
     pid_t before;
-    (void)state;
 
     snprintf(line, sizeof line, "%s/freezeline generate --count 460 --output %.400s/d.bin", tool_folder(),
              harness_dir(h));

@@ -73,7 +73,6 @@ static void test_measure_and_predict(void **state)
     struct harness *h = harness_new(NULL, yaml);
     static char first[sizeof output];
     json_t *root, *latency;
-    (void)state;
 
     write_pictures(h);
     assert_int_equal(simulate(h, measuring(h, "")), 1);

@@ -88,7 +88,6 @@ static int up_and_measure(int dead_after_ms, int requests)
 static void test_a_long_node_is_no_death(void **state)
 {
     int took_ms = up_and_measure(60000, REQUESTS), dead_after_ms;
-    (void)state;
 
     do {
         dead_after_ms = took_ms / 3;       /* batches may fall otherwise the next time */
@@ -104,7 +103,6 @@ static void test_a_node_without_end_is_one(void **state)
     uint64_t id;
     int broker;
     struct harness *h = up(doubted, &client, &broker);
-    (void)state;
     for (int i = 0; i < REQUESTS; i++)
         submit(client, &id);
     harness_expect(h, broker, "is gone", 1);

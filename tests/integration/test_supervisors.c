@@ -61,7 +61,6 @@ static void test_two_supervisors(void **state)
     float scores[10];
     int x, y;
     struct client *c;
-    (void)state;
     x = supervise(h, "x");
     y = supervise(h, "y");
     harness_expect(h, x, "supervisor info ready", 1);
@@ -96,7 +95,6 @@ static void test_which_host(void **state)
 {
     struct harness *h = harness_new(NULL, two_hosts("cache: {kind: none}\n"));
     int b = harness_spawn(h, "freezeline-broker", NULL), s;
-    (void)state;
     assert_int_equal(harness_wait(h, b), 2);
     assert_int_equal(
         harness_count(h, b, "several of `hosts` are this machine (x, y): say which with --host NAME"), 1);
@@ -113,7 +111,6 @@ static void test_redis(void **state)
     char text[HARNESS_PATH];
     FILE *f;
     int x, y;
-    (void)state;
     if (shell("command -v redis-server"))
         skip();
     h = harness_new(NULL, two_hosts("redis: {managed: true, password_file: secret}\n"));

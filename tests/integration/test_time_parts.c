@@ -90,7 +90,6 @@ static int setup(void **state)
 {
     char spec[2 * HARNESS_PATH];
     char model[4096];
-    (void)state;
     assert_non_null(realpath("configs/demo/demo.onnx", model)); /* tests run in the repository's root */
     h = harness_new(model, yaml);
     build_caches();
@@ -104,7 +103,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     client_free(client);
     dataset_close(pictures);
     for (int i = 0; i < WIRES; i++)
@@ -236,21 +234,18 @@ static void delay_shows_up(enum wire at, int picture, uint32_t flags, int exit, 
 
 static void test_a_slow_wire_to_a_stage(void **state)
 {
-    (void)state;
     delay_shows_up(TO_STAGE_0, 0, JOB_NO_CACHE, -1, "stage 0 wire");
     delay_shows_up(TO_STAGE_1, 0, JOB_NO_CACHE, -1, "stage 1 wire");
 }
 
 static void test_a_slow_wire_to_the_broker(void **state)
 {
-    (void)state;
     delay_shows_up(FROM_LAST_STAGE, 0, JOB_NO_CACHE, -1, "return");
     delay_shows_up(FROM_CACHE, picture_for(0), 0, 0, "return");
 }
 
 static void test_a_slow_wire_to_the_cache(void **state)
 {
-    (void)state;
     delay_shows_up(TO_CACHE, picture_for(0), 0, 0, "way to the cache");
 }
 
@@ -258,7 +253,6 @@ static void test_a_slow_wire_to_the_cache(void **state)
 static void test_a_slow_look_up_that_misses(void **state)
 {
     int picture = picture_for(1);
-    (void)state;
     for (int r = 0; r < ROUNDS; r++) {
         struct answer a;
         const struct stage_time *t;
@@ -292,7 +286,6 @@ static void test_the_parts_sum_to_the_whole(void **state)
     static const uint32_t flags[] = {0, JOB_NO_CACHE, JOB_AUDIT};
     struct attribution *sums;
     double part_ns[PARTS];
-    (void)state;
     for (int f = 0; f < 3; f++) {
         int early = 0;
         assert_int_equal(attribution_new(&sums), 0);
@@ -323,7 +316,6 @@ static void test_the_parts_of_a_crowd_sum_too(void **state)
     double part_ns[PARTS], batch = 0;
     uint64_t id, first = 0;
     int n;
-    (void)state;
     assert_int_equal(attribution_new(&sums), 0);
     for (int i = 0; i < PICTURES; i++) {
         dataset_image(pictures, i, data);
@@ -397,7 +389,6 @@ static uint64_t traced_ns(uint64_t id, enum span_kind kind, enum message_role ro
 static void test_a_traced_request_tells_what_its_answer_tells(void **state)
 {
     struct answer a = ask(0, JOB_TRACE | JOB_NO_CACHE, NULL);
-    (void)state;
     await(a.request, SPAN_COMPUTE, ROLE_STAGE, 2);
     for (uint32_t s = 0; s < 3; s++) {
         uint64_t ns;
@@ -415,7 +406,6 @@ static void test_a_traced_request_tells_what_its_answer_tells(void **state)
 static void test_who_is_not_traced_leaves_nothing(void **state)
 {
     struct answer a = ask(0, 0, NULL), b = ask(1, JOB_TRACE, NULL);
-    (void)state;
     await(b.request, SPAN_COMPUTE, ROLE_STAGE, 0);
     for (int i = 0; i < trace.n; i++)
         assert_true(trace.span[i].request != a.request);
@@ -427,7 +417,6 @@ static void test_speculation_past_an_exit_is_seen(void **state)
     int picture = picture_for(0);
     struct answer a;
     uint64_t ns;
-    (void)state;
     atomic_store(&wire[TO_CACHE].delay_ns, DELAY_NS); /* something to guess in */
     a = ask(picture, JOB_TRACE, NULL);
     atomic_store(&wire[TO_CACHE].delay_ns, 0);
@@ -448,7 +437,6 @@ static void test_a_cancelled_request_is_seen(void **state)
     struct tensor in = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}, .data = data};
     struct answer a;
     int n;
-    (void)state;
     dataset_image(pictures, 0, data);
     atomic_store(&wire[TO_STAGE_1].delay_ns, 100 * DELAY_NS);
     assert_int_equal(client_infer(client, &in, JOB_TRACE | JOB_NO_CACHE, 200, &a, NULL, 0, &n, NULL), 0);

@@ -99,7 +99,6 @@ static void test_a_flood_is_refused(void **state)
     uint32_t deadline_ms = 4 * learn_ms(client);
     struct status_reply s;
     struct counts n = {0};
-    (void)state;
     deadline_ms = deadline_ms > 200 ? deadline_ms : 200; /* less than that a busy machine takes away */
     while (n.answered < ENOUGH && n.asked < MOST) {
         struct answer a;
@@ -148,7 +147,6 @@ static void test_sockets_hold_no_backlog(void **state)
     struct client *asker = harness_client(h);
     struct counts n = {0};
     struct status_reply s;
-    (void)state;
     ask(asker, 0, &n); /* there is a way through all stages */
     take(asker, &n);
     harness_signal(h, 1, SIGSTOP); /* stage 0 */
@@ -258,7 +256,6 @@ static void test_who_reads_nothing_costs_others_nothing(void **state)
 {
     char tcp[80];
     int port = 20000 + (int)getpid() % 10000;
-    (void)state;
 
     is_ignored_by_mutes("");
     snprintf(tcp, sizeof tcp, ", requests: 'tcp://127.0.0.1:%d'", port);

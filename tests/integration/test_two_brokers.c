@@ -163,7 +163,6 @@ static int by_size(const void *a, const void *b)
 
 static void test_killed_brokers_lose_nothing(void **state)
 {
-    (void)state;
     begin();
     learn_labels();
     for (uint64_t seed = 1; seed <= ROUNDS; seed++) {
@@ -192,7 +191,6 @@ static void test_a_stopped_broker_is_left(void **state)
     struct answer a;
     struct error e;
     int brokers = 0;
-    (void)state;
     begin();
     learn_labels();
     s = harness_status(w.client[0]);
@@ -253,7 +251,6 @@ static bool both_serve(void *arg)
 static void test_two_brokers_move_on_together(void **state)
 {
     struct replaced broker;
-    (void)state;
     memset(&w, 0, sizeof w);
     w.h = harness_new(NULL, two_stages);
     tool_ok(w.h, "up", "");

@@ -43,7 +43,6 @@ static int spawn_tomorrow(const char *program, const char *option, const char *v
 
 static int setup(void **state)
 {
-    (void)state;
     if (system("unshare --time --monotonic " AHEAD_S " true 2>/dev/null")) {
         printf("skipped: no time namespaces here (root and Linux 5.6 are needed)\n");
         return 0;
@@ -62,7 +61,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     harness_free(h);
     return 0;
 }
@@ -88,7 +86,6 @@ static void test_the_first_requests_are_in_time(void **state)
 {
     struct client *client;
     struct status_reply s;
-    (void)state;
     if (!h)
         skip();
     client = harness_client(h);
@@ -123,7 +120,6 @@ static struct client *connect_when_known(void)
 static void test_wires_between_clocks_are_right_within_the_error(void **state)
 {
     struct client *client = connect_when_known();
-    (void)state;
     for (uint64_t i = 0; i < REQUESTS; i++) {
         struct answer a = ask(client, i, 0);
         double part_ns[PARTS];
@@ -144,7 +140,6 @@ static void test_the_status_tells_the_error(void **state)
 {
     struct client *client = connect_when_known();
     struct status_reply s = harness_status(client);
-    (void)state;
     for (int i = 0; i < s.n_processes; i++) {
         const struct process_status *p = &s.process[i];
         bool other = p->role == ROLE_CACHE || p->stage == 1;
@@ -196,7 +191,6 @@ static void test_idle_workers_sleep(void **state)
     struct status_reply s = harness_status(client);
     struct beats b = {.client = client};
     unsigned long long before;
-    (void)state;
     harness_until(five_beats, &b, 60, "heartbeats"); /* the quick ones at the start are over */
     b.n = 1;
     before = times_asleep(&s);
@@ -213,7 +207,6 @@ static void test_a_trace_has_one_clock(void **state)
     struct chrome_trace t = {0};
     uint64_t first = UINT64_MAX, last = 0;
     bool stage = false;
-    (void)state;
     for (int tries = 0; tries < 500 && !stage; tries++) {
         assert_int_equal(chrome_trace_collect(&t, harness_pipeline(h), NULL), 0);
         for (int i = 0; i < t.n; i++)

@@ -62,7 +62,6 @@ static void test_up_down(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
     json_t *root;
-    (void)state;
 
     write_input(h);
     assert_int_equal(tool(h, "status", ""), 1);
@@ -98,7 +97,6 @@ static void test_killed_worker_comes_back(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
     struct replaced r = {h, "stage1.0", 0};
-    (void)state;
 
     write_input(h);
     tool_ok(h, "up", "");
@@ -119,7 +117,6 @@ static void test_left_overs(void **state)
     struct process supervisor;
     char path[HARNESS_PATH + 64];
     pid_t old;
-    (void)state;
 
     write_input(h);
     tool_ok(h, "up", "");
@@ -144,7 +141,6 @@ static void test_stale_pid_file(void **state)
     struct harness *h = harness_new(NULL, yaml);
     struct process self = {.pid = getpid(), .start = 1};
     char path[HARNESS_PATH + 64];
-    (void)state;
 
     snprintf(path, sizeof path, "mkdir -p %s/run", harness_pipeline(h)->state);
     assert_int_equal(system(path), 0);
@@ -162,7 +158,6 @@ static void test_occupied_port(void **state)
     char endpoint[128], arguments[256];
     size_t size = sizeof endpoint;
     int linger = 0;
-    (void)state;
 
     assert_int_equal(zmq_bind(socket, "tcp://127.0.0.1:*"), 0);
     assert_int_equal(zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, endpoint, &size), 0);
@@ -181,7 +176,6 @@ static void test_occupied_port(void **state)
 static void test_usage(void **state)
 {
     struct harness *h = harness_new(NULL, yaml);
-    (void)state;
 
     assert_int_equal(tool(h, "up", "--on mars"), 2);
     assert_non_null(strstr(output, "local"));

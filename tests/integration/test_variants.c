@@ -51,7 +51,6 @@ static void test_each_is_measured_for_people_and_for_the_broker(void **state)
     struct error e = {0};
     json_t *root, *one;
     bool unmeasured;
-    (void)state;
     put_other(same());
     assert_int_equal(figures_choice(&c, harness_pipeline(h), 1, &unmeasured, &e), FL_OK);
     assert_true(unmeasured);
@@ -87,7 +86,6 @@ static void test_figures_that_are_damaged_are_refused(void **state)
     char line[2 * FIGURES_PATH_BYTES], path[FIGURES_PATH_BYTES];
     struct choice *c;
     struct error e = {0};
-    (void)state;
     figures_path(harness_pipeline(h), path);
     snprintf(line, sizeof line, "echo 'low loss x' >>%s", path);
     assert_int_equal(shell(line), 0);
@@ -101,7 +99,6 @@ static void test_figures_that_are_damaged_are_refused(void **state)
 static void test_variants_answer_the_same_question(void **state)
 {
     char text[2048], here[400];
-    (void)state;
     assert_non_null(getcwd(here, sizeof here));
     snprintf(text, sizeof text, "model: %s/tests/data/tiny.onnx\nstate: other\nexits: none\n", here);
     put_other(text);

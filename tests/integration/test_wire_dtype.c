@@ -78,7 +78,6 @@ static void serve(struct answers *out, const char *more, bool apart)
 static void half_of_the_bytes_and_the_same_labels(void **state)
 {
     static struct answers exact, narrow, lanes, sockets;
-    (void)state;
     serve(&exact, "", true);
     serve(&narrow, "wire_dtype: bfloat16\n", true);
     assert_true(exact.activation_bytes > 1024);
@@ -100,7 +99,6 @@ static void stages_agree_on_it(void **state)
 {
     struct harness *h = harness_new(NULL, stages);
     int other;
-    (void)state;
     harness_broker(h);
     harness_stage(h, 0, 0);
     harness_stage(h, 1, 0);

@@ -117,7 +117,6 @@ static void test_nothing_is_allocated_per_request(void **state)
     void *jobs;
     pthread_t thread;
     int before;
-    (void)state;
 
     assert_int_equal(pthread_create(&thread, NULL, work, &s), 0);
     harness_until(is_ready, &s, 60, "the worker is ready");
@@ -147,7 +146,6 @@ static void test_the_counter_counts(void **state)
 {
     int before = allocations_ours();
     void *volatile p;
-    (void)state;
     allocations_skipped = false;
     p = malloc(10);
     allocations_skipped = true;

@@ -43,7 +43,6 @@ static void test_labels(void **state)
 {
     struct account a;
     struct account_sum s;
-    (void)state;
 
     account_init(&a, truth, 2, DEADLINE);
     ask(&a, 1, 0, answer(-1, 0, 3)); /* the network's own */
@@ -68,7 +67,6 @@ static void test_lost_late_and_twice(void **state)
     struct account_sum s;
     struct answer first = answer(-1, 0, 3), other = answer(-1, 0, 5);
     int64_t number;
-    (void)state;
 
     account_init(&a, truth, 2, DEADLINE);
     ask(&a, 1, 0, first);
@@ -102,7 +100,6 @@ static void test_errors_and_who_met_the_fault(void **state)
     struct account_sum s;
     struct answer again = answer(-1, 0, 3);
     int64_t number;
-    (void)state;
 
     account_init(&a, truth, 2, DEADLINE);
     ask(&a, 1, 0, answer(-1, 0, 3));

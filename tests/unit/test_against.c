@@ -61,25 +61,21 @@ static int up_with(struct fake_behaviour second)
 /* The second is 20 times as slow. */
 static int up(void **state)
 {
-    (void)state;
     return up_with((struct fake_behaviour){.service_ns = 20 * NS_PER_MS});
 }
 
 static int up_for_50_requests(void **state)
 {
-    (void)state;
     return up_with((struct fake_behaviour){.silent_from = 51});
 }
 
 static int up_with_errors_alone(void **state)
 {
-    (void)state;
     return up_with((struct fake_behaviour){.error_every = 1});
 }
 
 static int down(void **state)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         target_free(configuration[i].target);
         fake_stop(&server[i]);
@@ -102,7 +98,6 @@ static void test_interleaved_rounds(void **state)
     struct against a;
     struct error e;
     json_t *root, *ratios;
-    (void)state;
 
     o.requests = 100;
     assert_int_equal(against_run(&a, configuration, 2, &o, 5, &e), FL_OK);
@@ -140,7 +135,6 @@ static void test_an_interrupt_ends_all_rounds(void **state)
     struct measurement_options o = options();
     struct against a;
     struct error e;
-    (void)state;
 
     o.duration_s = 1000;
     o.tick = at_once;
@@ -158,7 +152,6 @@ static void test_a_server_that_dies_between_rounds(void **state)
     struct measurement_options o = options();
     struct against a;
     struct error e;
-    (void)state;
 
     o.requests = 100;
     assert_int_equal(against_run(&a, configuration, 2, &o, 5, &e), FL_OK);
@@ -176,7 +169,6 @@ static void test_a_round_of_errors_is_the_last(void **state)
     struct measurement_options o = options();
     struct against a;
     struct error e;
-    (void)state;
 
     o.requests = 100;
     assert_int_equal(against_run(&a, configuration, 2, &o, 5, &e), FL_OK);
@@ -195,7 +187,6 @@ static void test_a_sweep_ends_where_the_server_does(void **state)
     json_t *point;
     double last = 0;
     size_t i;
-    (void)state;
 
     o.duration_s = 1;
     assert_int_equal(sweep_open(&s, &configuration[1], &o, &e), FL_OK);
@@ -220,7 +211,6 @@ static void test_a_server_that_dies_during_a_sweep(void **state)
     struct sweep s;
     struct measurement m;
     struct error e;
-    (void)state;
 
     o.duration_s = 1;
     assert_int_equal(sweep_open(&s, &configuration[1], &o, &e), FL_OK);
@@ -243,7 +233,6 @@ static void test_each_rate_draws_its_own_arrivals(void **state)
     struct measurement m[2];
     struct sweep s;
     struct error e;
-    (void)state;
 
     o.duration_s = 1;
     assert_int_equal(sweep_open(&s, &configuration[0], &o, &e), FL_OK);
@@ -278,7 +267,6 @@ static void check_search(double target_ms, bool any)
 
 static void test_the_highest_rate(void **state)
 {
-    (void)state;
     check_search(60000, true);
     check_search(0.9, false); /* the server takes 1 ms */
 }
@@ -287,7 +275,6 @@ static void test_errors_are_requests_that_took_for_ever(void **state)
 {
     struct answer a = {.exit = -1};
     struct tally *t;
-    (void)state;
 
     assert_int_equal(tally_new(&t), FL_OK);
     assert_false(sweep_holds(t, 1e9));
@@ -321,7 +308,6 @@ static void test_scenarios(void **state)
     struct error e;
     enum scenario s;
     json_t *root;
-    (void)state;
 
     p.broker.max_requests = 256;
     assert_int_equal(tally_new(&m.tally), FL_OK);
@@ -401,7 +387,6 @@ static void check_coverage(int rounds, double ratio)
 
 static void test_ratios_cover_what_is_true(void **state)
 {
-    (void)state;
     check_coverage(5, 1.5);
     check_coverage(10, 1.5);
     check_coverage(20, 1.5);
@@ -414,7 +399,6 @@ static void test_ratios_of_pairs(void **state)
 {
     static struct against_round of[5], to[5];
     struct against_ratio r;
-    (void)state;
 
     for (int i = 0; i < 5; i++)
         for (int k = 1; k <= 300; k++) {

@@ -55,7 +55,6 @@ static void test_a_change_is_noticed_soon_however_late_it_comes(void **state)
 {
     static const int64_t change[] = {0, 1000, 20000};
     static const double after[] = {0.02, 0.05, 0.2};
-    (void)state;
     for (int i = 0; i < 3; i++) {
         for (int j = 0; j < 3; j++) {
             double q = after[j], growth = q * log(q / 0.01) + (1 - q) * log((1 - q) / 0.99),
@@ -75,7 +74,6 @@ static void test_a_change_is_noticed_soon_however_late_it_comes(void **state)
 static void test_without_change_it_is_raised_as_often_as_it_may(void **state)
 {
     struct shuffle s;
-    (void)state;
     for (int wins = 0; wins < 2; wins++) {
         int raised = 0;
         for (int i = 0; i < 300; i++) {
@@ -94,7 +92,6 @@ static void test_an_alarm_stays_raised_and_its_wealth_a_number(void **state)
 {
     struct alarm *a = new_alarm(0.05, false);
     int64_t since;
-    (void)state;
     assert_true(fabs(alarm_log_wealth(a)) < 1e-9 && !alarm_raised(a));
     for (int i = 0; i < 1000; i++)
         alarm_see(a, i % 2 ? 0 : -1); /* a win counts as nothing lost here */
@@ -116,7 +113,6 @@ static void test_an_alarm_stays_raised_and_its_wealth_a_number(void **state)
 static void test_bad_terms_are_refused(void **state)
 {
     struct alarm *a;
-    (void)state;
     assert_int_equal(alarm_new(&a, 0, 0.05, true), FL_VALUE);
     assert_int_equal(alarm_new(&a, 1, 0.05, true), FL_VALUE);
     assert_int_equal(alarm_new(&a, NAN, 0.05, true), FL_VALUE);

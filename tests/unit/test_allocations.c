@@ -17,13 +17,11 @@ static struct graph *g;
 static int load_model(void **state)
 {
     struct error e;
-    (void)state;
     return graph_load(&g, "tests/data/tiny.onnx", NULL, &e);
 }
 
 static int free_model(void **state)
 {
-    (void)state;
     graph_free(g);
     return 0;
 }
@@ -105,39 +103,33 @@ static void attend(int threads)
 
 static void attention(void **state)
 {
-    (void)state;
     attend(1);
     attend(3);
 }
 
 static void auto_kernels(void **state)
 {
-    (void)state;
     count(KERNELS_AUTO, PRECISION_FLOAT32, false);
 }
 
 static void openblas_kernels(void **state)
 {
-    (void)state;
     count(KERNELS_OPENBLAS, PRECISION_FLOAT32, true);
 }
 
 static void onednn_kernels(void **state)
 {
-    (void)state;
     count(KERNELS_ONEDNN, PRECISION_FLOAT32, false);
 }
 
 static void bfloat16(void **state)
 {
-    (void)state;
     if (!engine_precision_check(PRECISION_BFLOAT16, KERNELS_AUTO, NULL))
         count(KERNELS_AUTO, PRECISION_BFLOAT16, false);
 }
 
 static void reference_kernels(void **state)
 {
-    (void)state;
     count(KERNELS_REFERENCE, PRECISION_FLOAT32, true);
 }
 
@@ -198,7 +190,6 @@ static void look_ups(void **state)
                           .control = told,
                           .look = look,
                           .moment = moment};
-    (void)state;
     assert_non_null(s);
     s->cache[0] = sample_kmeans(2, 2, centroids, counts, 2);
     assert_int_equal(cache_brain_new(&b, &setup, &io, NULL), FL_OK);

@@ -44,7 +44,6 @@ static void check(const struct arena_item *item, int n, size_t total)
 
 static void random_lives_never_overlap(void **state)
 {
-    (void)state;
     for (int round = 0; round < 300; round++) {
         struct arena_item item[MAX];
         int n = 1 + draw(MAX);
@@ -72,7 +71,6 @@ static void a_chain_needs_two_places(void **state)
 {
     struct arena_item item[20];
     size_t total;
-    (void)state;
     for (int i = 0; i < 20; i++)
         item[i] = (struct arena_item){1024, i, i + 1, -1, 0};
     assert_int_equal(arena_plan(item, 20, &total), FL_OK);
@@ -84,7 +82,6 @@ static void takers_share_one_place(void **state)
 {
     struct arena_item item[20];
     size_t total;
-    (void)state;
     for (int i = 0; i < 20; i++)
         item[i] = (struct arena_item){1024, i, i + 1, i - 1, 0};
     assert_int_equal(arena_plan(item, 20, &total), FL_OK);
@@ -94,7 +91,6 @@ static void takers_share_one_place(void **state)
 static void nothing_needs_nothing(void **state)
 {
     size_t total = 1;
-    (void)state;
     assert_int_equal(arena_plan(NULL, 0, &total), FL_OK);
     assert_int_equal(total, 0);
 }

@@ -54,7 +54,6 @@ static double dispersion(void)
 static void test_poisson_gaps_are_exponential(void **state)
 {
     double farthest = 0;
-    (void)state;
 
     draw("poisson", 250, 3);
     assert_true(fabs(mean() * 250 - 1) < 0.02);
@@ -68,7 +67,6 @@ static void test_poisson_gaps_are_exponential(void **state)
 static void test_same_seed_same_times(void **state)
 {
     double once = draw("poisson", 10, 1);
-    (void)state;
     assert_true(draw("poisson", 10, 1) == once);
     assert_true(draw("poisson", 10, 2) != once);
 }
@@ -76,7 +74,6 @@ static void test_same_seed_same_times(void **state)
 static void test_uniform_gaps_are_equal(void **state)
 {
     double end = draw("uniform", 3, 1);
-    (void)state;
     assert_true(fabs(end - (N - 1) / 3.0) < 1e-6); /* does not drift */
     for (int i = 1; i < N; i++)
         assert_true(fabs(gap[i] - 1 / 3.0) < 3e-9);
@@ -89,7 +86,6 @@ static void test_mmpp_is_bursty_at_the_same_mean(void **state)
     double sum = 0, squares = 0, m;
     int windows = 0, count = 0;
     double at = 0;
-    (void)state;
 
     draw("mmpp", 50, 7); /* 2000 s: a thousand bursts */
     assert_true(fabs(mean() * 50 - 1) < 0.1);
@@ -130,7 +126,6 @@ static void test_trace(void **state)
     struct arrivals *a;
     struct error e;
     uint64_t due;
-    (void)state;
 
     assert_int_equal(trace(&a, text, sizeof text - 1, &e), FL_OK);
     for (int i = 0; i < 4; i++) {
@@ -169,7 +164,6 @@ static void test_wrong_traces_name_the_line(void **state)
     };
     struct arrivals *a;
     struct error e;
-    (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t size = cases[i].size ? cases[i].size : strlen(cases[i].text);
@@ -185,7 +179,6 @@ static void test_a_line_without_end(void **state)
     static char text[10000];
     struct arrivals *a;
     struct error e;
-    (void)state;
     memset(text, '1', sizeof text);
     assert_int_equal(trace(&a, text, sizeof text, &e), FL_CORRUPT);
     assert_non_null(strstr(e.text, ":1: "));
@@ -196,7 +189,6 @@ static void test_what_makes_no_sense(void **state)
     static const double rates[] = {0, -1, NAN, INFINITY, 2e6};
     struct arrivals *a;
     struct error e;
-    (void)state;
 
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
         assert_int_equal(arrivals_new(&a, "poisson", rates[i], 1, &e), FL_USAGE);

@@ -100,7 +100,6 @@ static void many_threads_one_answer_each(void **state)
     pthread_t thread[THREADS];
     int first[THREADS];
     void *failed;
-    (void)state;
     start(&(struct fake_behaviour){0});
     for (int i = 0; i < THREADS * EACH; i++)
         number[i] = (float)i;
@@ -128,7 +127,6 @@ static void answers_come_through_the_descriptor(void **state)
     float mine[3] = {7, 8, 9};
     uint64_t id[3];
     struct error e;
-    (void)state;
     start(&(struct fake_behaviour){0});
     assert_int_equal(async_next(async, &answer[0]), FL_AGAIN);
     for (int i = 0; i < 3; i++) {
@@ -161,7 +159,6 @@ static void what_is_cancelled_ends_soon(void **state)
     struct async_request r = request_of(&number[0]);
     struct error e;
     uint64_t id;
-    (void)state;
     start(&(struct fake_behaviour){.silent_from = 1});
     number[0] = 0;
     assert_int_equal(async_send(async, &r, &id, &e), FL_OK);
@@ -184,7 +181,6 @@ static void the_end_answers_all(void **state)
     struct error e;
     uint64_t id;
     int taken = 0, rc;
-    (void)state;
     start(&(struct fake_behaviour){.silent_from = 1});
     number[0] = 0;
     for (;;) {
@@ -206,7 +202,6 @@ static void a_bad_request_has_its_error_as_answer(void **state)
     struct async_request r = request_of(&number[0]);
     struct error e;
     uint64_t id;
-    (void)state;
     start(&(struct fake_behaviour){0});
     r.request.input.dim[0] = -3;
     assert_int_equal(async_send(async, &r, &id, &e), FL_OK);

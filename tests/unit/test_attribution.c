@@ -11,13 +11,11 @@ static struct attribution *a;
 
 static int setup(void **state)
 {
-    (void)state;
     return attribution_new(&a);
 }
 
 static int teardown(void **state)
 {
-    (void)state;
     attribution_free(a);
     return 0;
 }
@@ -73,7 +71,6 @@ static void test_parts_of_a_full_answer(void **state)
         [PART_COMPUTE] = 650, [PART_LOOKUP] = 15, [PART_SERIALISE] = 85, [PART_RESIDUAL] = 10};
     struct answer answer = full();
     double part_ns[PARTS], sum = 0;
-    (void)state;
     attribution_of(&answer, 1200 * US, part_ns);
     for (int i = 0; i < PARTS; i++) {
         assert_float_equal(part_ns[i], expected_us[i] * US, 1e-6);
@@ -86,7 +83,6 @@ static void test_parts_of_an_early_answer(void **state)
 {
     struct answer answer = early();
     double part_ns[PARTS];
-    (void)state;
     attribution_of(&answer, 310 * US, part_ns);
     assert_float_equal(part_ns[PART_CLIENT], 10 * US, 1e-6);
     assert_float_equal(part_ns[PART_WIRE], 45 * US, 1e-6);
@@ -118,7 +114,6 @@ static void test_means_and_stages(void **state)
 {
     struct answer one = full(), two = early();
     double mean[PARTS];
-    (void)state;
     attribution_add(a, &one, 1200 * US);
     attribution_add(a, &two, 310 * US);
     attribution_mean(a, mean);
@@ -135,7 +130,6 @@ static void test_means_and_stages(void **state)
 static void test_the_middle_explains_the_median(void **state)
 {
     double part_ns[PARTS];
-    (void)state;
     for (uint64_t us = 1; us <= 1000; us++) {
         struct answer answer = {.exit = -1, .total_ns = us * US, .trace = {.n = 1}};
         answer.trace.stage[0].compute_ns = us <= 900 ? us * US : 0;
@@ -153,7 +147,6 @@ static void test_few_requests_have_a_middle_too(void **state)
 {
     struct answer one = early();
     double part_ns[PARTS];
-    (void)state;
     attribution_middle(a, part_ns);
     assert_float_equal(part_ns[PART_WIRE], 0, 0);
     attribution_add(a, &one, 310 * US);
@@ -166,7 +159,6 @@ static void test_merged_is_as_if_counted_in_one(void **state)
     struct answer one = full(), two = early();
     struct attribution *b;
     double merged[PARTS], together[PARTS];
-    (void)state;
     assert_int_equal(attribution_new(&b), 0);
     attribution_add(a, &one, 1200 * US);
     attribution_add(b, &two, 310 * US);
@@ -186,7 +178,6 @@ static void test_json(void **state)
     struct answer one = full(), two = early();
     json_t *o = json_object();
     const json_t *stage;
-    (void)state;
     assert_int_equal(attribution_json(a, o), 0);
     assert_true(json_is_null(json_object_get(json_object_get(o, "parts_ms"), "wire")));
     assert_true(json_is_null(json_object_get(o, "residual_share")));
@@ -219,7 +210,6 @@ static double of_exit(int exit, const char *part)
 static void test_parts_by_exit(void **state)
 {
     struct answer one = full(), two = early();
-    (void)state;
     attribution_add(a, &one, 1200 * US);
     attribution_add(a, &two, 310 * US);
     attribution_add(a, &two, 510 * US);
@@ -236,7 +226,6 @@ static void test_parts_by_exit(void **state)
 static void test_a_stage_that_cannot_be_is_left_out(void **state)
 {
     struct answer answer = full();
-    (void)state;
     answer.trace.stage[1].stage = UINT32_MAX;
     attribution_add(a, &answer, UINT64_MAX);
     assert_true(of_stage(0, "entered") == 1 && of_stage(1, "entered") == -1);

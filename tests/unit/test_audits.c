@@ -512,7 +512,6 @@ static void test_nothing_is_lost(void **state)
 static void test_sampling_follows_its_shares(void **state)
 {
     int sampled = 0, audited = 0, both = 0;
-    (void)state;
     for (uint64_t id = 1; id <= 100000; id++) {
         uint32_t flags = sampling_flags(id, 0, 0.25);
         bool audit = sampling_audits(id, 0.1);

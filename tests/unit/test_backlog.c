@@ -111,7 +111,6 @@ static int files(char last[300])
 static void what_is_added_is_read_in_order_until_it_is_acknowledged(void **state)
 {
     char path[300];
-    (void)state;
     begin(1 << 20);
     assert_int_equal(read_some("a", 0, 5), 0);
     assert_int_equal(add("a", 1, 10), FL_OK);
@@ -141,7 +140,6 @@ static void what_a_process_left_keeps_its_producer_and_numbers(void **state)
 {
     struct backlog *other;
     struct error e;
-    (void)state;
     begin(1 << 20);
     add("a", 5, 10);
     read_some("a", 5, 4);
@@ -161,7 +159,6 @@ static void what_a_process_left_keeps_its_producer_and_numbers(void **state)
 static void the_oldest_go_first(void **state)
 {
     char path[300];
-    (void)state;
     begin(8 * 1024);
     for (uint64_t i = 0; i < 100; i++)
         assert_int_equal(add("a", 1 + i * 10, 10), FL_OK);
@@ -177,7 +174,6 @@ static void the_oldest_go_first(void **state)
 static void a_torn_end_is_left_out(void **state)
 {
     char path[300];
-    (void)state;
     for (off_t cut = 1; cut < SIZE + 16; cut += 7) {
         begin(1 << 20);
         add("a", 1, 3);
@@ -205,7 +201,6 @@ static void flip(const char *path, off_t at)
 static void damage_is_passed_over(void **state)
 {
     char path[300];
-    (void)state;
     for (off_t at = 0; at < 64 + 3 * (16 + SIZE); at += 3) {
         uint64_t next = 1;
         int n, rounds = 0;
@@ -240,7 +235,6 @@ static void damage_is_passed_over(void **state)
 static void a_full_disk_takes_none_of_it(void **state)
 {
     struct rlimit before, tight;
-    (void)state;
     begin(1 << 20);
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(add("a", 1, 10), FL_OK);

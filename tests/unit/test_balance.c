@@ -30,7 +30,6 @@ static struct balance look(void)
 
 static int begin(void **state)
 {
-    (void)state;
     memset(&reply, 0, sizeof reply);
     return 0;
 }
@@ -38,7 +37,6 @@ static int begin(void **state)
 static void test_a_slow_stage_beside_an_idle_core_is_a_fault_of_the_plan(void **state)
 {
     struct balance b;
-    (void)state;
     add(0, 400, 100, 900);
     add(1, 990, 5200, 900);
     add(2, 300, 0, 900);
@@ -53,7 +51,6 @@ static void test_a_slow_stage_beside_an_idle_core_is_a_fault_of_the_plan(void **
 
 static void test_where_no_cut_helps_it_says_what_does(void **state)
 {
-    (void)state;
     add(0, 950, 4000, 1800);
     add(1, 900, 1200, 1800);
     assert_int_equal(look().stage, 0);
@@ -62,7 +59,6 @@ static void test_where_no_cut_helps_it_says_what_does(void **state)
 
 static void test_all_is_well(void **state)
 {
-    (void)state;
     add(0, 980, 5000, 300); /* no core idles: it cannot go faster */
     add(1, 400, 0, 300);
     assert_int_equal(look().stage, -1);
@@ -84,7 +80,6 @@ static void test_all_is_well(void **state)
 
 static void test_replicas_share_the_work(void **state)
 {
-    (void)state;
     add(0, 990, 4000, 1000);
     add(0, 500, 0, 1000); /* the next request goes there */
     add(1, 300, 0, 1000);
@@ -99,7 +94,6 @@ static void test_windows_of_load(void **state)
     struct stage_load l = {0};
     struct heartbeat h = {0};
     uint64_t now = 100 * NS_PER_S, ms = NS_PER_MS;
-    (void)state;
     assert_true(stage_load_due(&l, now));
     stage_load_tell(&l, 7000 * ms, now, &h); /* nothing is known before the first window */
     assert_int_equal(h.busy + h.waiting + h.idle, 0);

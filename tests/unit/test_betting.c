@@ -23,7 +23,6 @@ static void check_fair(const struct betting *b, double budget, double win)
 static void test_bets_are_fair(void **state)
 {
     struct betting b;
-    (void)state;
     for (size_t i = 0; i < sizeof budgets / sizeof budgets[0]; i++) {
         for (double win = 0; win < 0.3; win += 0.1) {
             betting_for_less(&b, budgets[i]);
@@ -74,7 +73,6 @@ static int ever(double budget, double mean, double win, double delta, bool less,
 
 static void test_looking_after_each_audit_errs_no_oftener(void **state)
 {
-    (void)state;
     for (int less = 0; less < 2; less++) {
         assert_in_range(ever(0.02, 0.02, 0, 0.1, less, 1), 5, 100);
         assert_in_range(ever(0.02, 0.02, 0.01, 0.1, less, 2), 5, 100);
@@ -88,7 +86,6 @@ static void test_bounds_cover_at_all_times(void **state)
 {
     struct shuffle s;
     int missed = 0;
-    (void)state;
     for (int stream = 0; stream < 200; stream++) {
         struct gap_counts c = {.may_win = true};
         double lower = -1, upper = 1;
@@ -109,7 +106,6 @@ static void test_bounds_cover_at_all_times(void **state)
 static void test_bounds_by_hand(void **state)
 {
     struct gap_counts none = {0, 0, 0, true}, all = {100, 100, 0, false}, clean = {1000, 0, 0, false};
-    (void)state;
     assert_true(betting_upper(&none, 0.05) > 0.999999 && betting_lower(&none, 0.05) == -1);
     assert_true(betting_upper(&all, 0.05) > 0.999999 && betting_lower(&all, 0.05) > 0.8);
     assert_true(betting_lower(&clean, 0.05) == 0);
@@ -141,7 +137,6 @@ static double needed(double budget, double part, double win, double delta, bool 
 
 static void test_little_is_lost_against_the_exact_test_for_one_look(void **state)
 {
-    (void)state;
     for (int i = 1; i < 4; i++) {
         for (double part = 0; part < 0.9; part += 0.2) {
             double times = needed(budgets[i], part, 0, 0.05, false) / needed(budgets[i], part, 0, 0.05, true);
@@ -156,7 +151,6 @@ static void test_little_is_lost_against_the_exact_test_for_one_look(void **state
 static void test_all_candidates_together_spend_what_may_be_spent(void **state)
 {
     double sum = 0;
-    (void)state;
     for (uint64_t k = 1; k <= 1000000; k++)
         sum += betting_delta(0.95, k);
     assert_true(sum < 0.05 && sum > 0.0499); /* what is left decays slowly */

@@ -4,7 +4,6 @@
 
 static void wide_cpus_get_wide_kernels(void **state)
 {
-    (void)state;
     assert_string_equal(blas_better_core("Prescott", BLAS_AVX2 | BLAS_AVX512), "SkylakeX");
     assert_string_equal(blas_better_core("Haswell", BLAS_AVX2 | BLAS_AVX512 | BLAS_AVX512_BF16),
                         "Cooperlake");
@@ -13,7 +12,6 @@ static void wide_cpus_get_wide_kernels(void **state)
 
 static void good_choices_are_kept(void **state)
 {
-    (void)state;
     assert_null(blas_better_core("SkylakeX", BLAS_AVX2 | BLAS_AVX512 | BLAS_AVX512_BF16));
     assert_null(blas_better_core("skylakex", BLAS_AVX2 | BLAS_AVX512));
     assert_null(blas_better_core("Haswell", BLAS_AVX2));
@@ -23,7 +21,6 @@ static void good_choices_are_kept(void **state)
 
 static void avx2_cpus_leave_sse(void **state)
 {
-    (void)state;
     assert_string_equal(blas_better_core("Prescott", BLAS_AVX2), "Haswell");
     assert_string_equal(blas_better_core("Nehalem", BLAS_AVX2), "Haswell");
 }

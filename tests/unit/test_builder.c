@@ -133,13 +133,11 @@ static void check_kind(const char *kind)
 
 static void test_knn_is_built(void **state)
 {
-    (void)state;
     check_kind("knn");
 }
 
 static void test_kmeans_is_built(void **state)
 {
-    (void)state;
     check_kind("kmeans");
 }
 
@@ -172,7 +170,6 @@ static void test_learned_is_built(void **state)
     char path[128];
     int64_t have;
     struct cache *c, *d;
-    (void)state;
     snprintf(path, sizeof path, "%s/scores", a->dir);
     assert_int_equal(matrix_writer_open(&to, path, CLASSES, 5, &have, NULL), FL_OK);
     for (int i = 0; i < TRAIN; i++) {
@@ -219,7 +216,6 @@ static void check_interrupted(const char *kind)
 
 static void test_interrupted_is_the_same(void **state)
 {
-    (void)state;
     check_interrupted("kmeans");
     check_interrupted("learned");
 }
@@ -227,7 +223,6 @@ static void test_interrupted_is_the_same(void **state)
 static void test_a_class_without_examples(void **state)
 {
     static const char *const kinds[] = {"knn", "kmeans", "learned"};
-    (void)state;
     for (int i = 0; i < 3; i++) {
         struct world *w = world_new(kinds[i], 1);
         struct cache *c = build(w);
@@ -243,7 +238,6 @@ static void test_bad_input_is_named(void **state)
     struct cache *c;
     struct error e;
     struct matrix_file none = w->calibrate, narrow = w->calibrate;
-    (void)state;
     w->in.kind = "tree";
     assert_int_equal(builder_build(&c, &w->in, &e), FL_USAGE);
     w->in.kind = "knn";
@@ -292,7 +286,6 @@ static struct cache *build_spoiled(struct world *w)
 static void test_rows_that_are_not_finite(void **state)
 {
     static const char *const kinds[] = {"knn", "kmeans", "learned"};
-    (void)state;
     for (int i = 0; i < 3; i++) {
         struct world *w = world_new(kinds[i], -1);
         struct cache *c;
@@ -315,7 +308,6 @@ static void test_rows_that_are_not_finite(void **state)
 static void test_a_constant_feature_has_no_weight(void **state)
 {
     static const char *const kinds[] = {"knn", "kmeans", "learned"};
-    (void)state;
     for (int i = 0; i < 3; i++) {
         struct world *w = world_new(kinds[i], -1);
         struct cache *c = build(w);
@@ -339,7 +331,6 @@ static void test_kmeans_finds_separate_groups(void **state)
     struct kmeans_training t = {
         .rows = &m, .labels = labels, .classes = 4, .centroids = 4, .seed = 1, .phase = "t"};
     struct kmeans k;
-    (void)state;
     for (int i = 0; i < 40; i++) {
         rows[i][0] = (float)(i % 2 * 100 + i / 4 % 3);
         rows[i][1] = (float)(i / 2 % 2 * 100);
@@ -368,7 +359,6 @@ static void test_risk_coverage(void **state)
      */
     struct sureness v[] = {{1, true}, {9, false}, {5, true}, {3, false}};
     struct sureness all[] = {{1, true}, {2, true}};
-    (void)state;
     assert_true(fabs(risk_coverage(v, 4) - (0.5 + 1.0 / 3 + 0.5) / 4) < 1e-12);
     assert_true(risk_coverage(all, 2) == 1);
     assert_true(isnan(risk_coverage(v, 0)));
@@ -407,7 +397,6 @@ static double agreement_by_heart(int64_t pictures)
 
 static void test_copies_of_a_held_out_picture_do_not_teach(void **state)
 {
-    (void)state;
     assert_true(agreement_by_heart(0) > 0.8);
     assert_true(agreement_by_heart(120) < 0.45);
 }
@@ -444,7 +433,6 @@ static void check_tuned(float rate, float lowest, float highest)
 
 static void test_tuning_finds_the_rate(void **state)
 {
-    (void)state;
     check_tuned(1e-5f, 3e-5f, 3e-5f); /* of 1/3, 1, 3 times the highest is the least too low */
     check_tuned(30, 10, 10);
 }
@@ -454,7 +442,6 @@ static void test_max_wrong(void **state)
     struct cache_verdict v[] = {
         {0, 0.9f, false}, {1, 0.7f, false}, {1, 0.4f, false}, {-1, 5, false}, {2, 3, false}};
     int32_t truth[] = {0, 0, 0, 1, -1};
-    (void)state;
     assert_true(threshold_max_wrong(v, truth, 5) == 0.7f);
     assert_true(threshold_max_wrong(v, truth, 1) == 0);
     assert_true(isinf(threshold_max_wrong(v, truth, 0)));
@@ -470,7 +457,6 @@ static void test_matrix_files(void **state)
     int64_t have;
     FILE *f;
     struct error e;
-    (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/rows", dir);
     assert_int_equal(matrix_open(&m, path, &e), FL_NOT_FOUND);

@@ -45,7 +45,6 @@ static void test_audits_of_a_burst_count_once(void **state)
 {
     int64_t spacing;
     double share = counted((struct traffic){.burst = 30, .shakes = 0.1, .every = 1}, &spacing);
-    (void)state;
     assert_int_equal(spacing, 32);
     assert_true(fabs(share - 1.0 / 32) < 0.01);
     (void)counted((struct traffic){.burst = 3, .every = 1}, &spacing);
@@ -57,7 +56,6 @@ static void test_audits_of_a_burst_count_once(void **state)
 static void test_audits_drawn_one_by_one_all_count(void **state)
 {
     int64_t spacing;
-    (void)state;
     assert_true(counted((struct traffic){.burst = 1, .every = 1}, &spacing) > 0.99);
     assert_true(counted((struct traffic){.burst = 30, .every = 1000}, &spacing) >
                 0.99); /* hardly two of one burst */
@@ -69,7 +67,6 @@ static void test_descriptors_of_any_length(void **state)
 {
     const float few[2] = {1, 2};
     struct burst *b;
-    (void)state;
     assert_int_equal(burst_new(&b), FL_OK);
     assert_int_equal(burst_spacing(b), 1);
     for (int i = 0; i < 3000; i++)

@@ -22,7 +22,6 @@ static void test_knn_by_hand(void **state)
     static const float zero[] = {0, 0};
     struct cache *c = sample_knn(2, 3, 3, points, labels, 4);
     struct cache_verdict v = sample_lookup(c, zero);
-    (void)state;
     assert_int_equal(v.label, 1);
     assert_true(near(v.confidence, 0.5));
     assert_false(v.hit); /* the threshold is 0.5 and must be exceeded */
@@ -41,7 +40,6 @@ static void test_knn_at_distance_zero(void **state)
     static const int32_t labels[] = {1, 0};
     struct cache *c = sample_knn(2, 2, 1, points, labels, 2);
     struct cache_verdict v = sample_lookup(c, points);
-    (void)state;
     assert_int_equal(v.label, 1);
     assert_true(near(v.confidence, 1e6));
     cache_free(c);
@@ -56,7 +54,6 @@ static void test_kmeans_by_hand(void **state)
     static const float a[] = {0, 2}, b[] = {4, 0.25f};
     struct cache *c = sample_kmeans(2, 2, centroids, counts, 2);
     struct cache_verdict v = sample_lookup(c, a);
-    (void)state;
     assert_int_equal(v.label, 0);
     assert_true(near(v.confidence, 0.375));
     assert_false(v.hit);
@@ -114,7 +111,6 @@ static struct cache *small_map(int groups)
 static void test_map_by_hand(void **state)
 {
     const float x[] = {3, 1, 1, 1, 2, 1, 1, 1, 0};
-    (void)state;
     for (int groups = 1; groups <= 2; groups++) {
         struct cache *c = small_map(groups);
         struct cache_verdict v = sample_lookup(c, x);
@@ -198,7 +194,6 @@ static void test_rounded_maps(void **state)
                                       {7, 9, 34, 2},  {8, 16, 48, 3}, {8, 5, 20, 4}, {9, 2, 33, 1},
                                       {8, 64, 96, 3}, {16, 3, 32, 2}};
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 21, 0);
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++)
         check_rounded(&maps[i], 2 + 5 * (int)i, &s);
@@ -209,7 +204,6 @@ static void test_learned_by_hand(void **state)
     static const float x[] = {2, 0.5f}, y[] = {0, 0};
     struct cache *c = small_learned();
     struct cache_verdict v = sample_lookup(c, x);
-    (void)state;
     assert_int_equal(v.label, 0);
     assert_true(near(v.confidence, 1));
     assert_true(v.hit);
@@ -228,7 +222,6 @@ static void test_not_finite_is_a_miss(void **state)
     static const int32_t labels[] = {0, 1};
     static const float bad[][2] = {{NAN, 0}, {0, INFINITY}, {-INFINITY, 1}, {3e38f, 3e38f}};
     struct cache *c = sample_knn(2, 2, 1, points, labels, 2);
-    (void)state;
     c->threshold = -1;
     for (int i = 0; i < 3; i++) {
         struct cache_verdict v = sample_lookup(c, bad[i]);
@@ -244,7 +237,6 @@ static void test_empty_cache_misses(void **state)
 {
     static const float zero[] = {0, 0};
     struct cache *c = sample_knn(2, 2, 3, NULL, NULL, 0);
-    (void)state;
     assert_false(sample_lookup(c, zero).hit);
     cache_free(c);
 }
@@ -256,7 +248,6 @@ static void test_precision_changes_no_verdict(void **state)
     struct projection *p;
     struct shuffle s;
     static float exact[NODES][DIM], x[POINTS][DIM], h[POINTS][NODES], rounded[POINTS][NODES];
-    (void)state;
     shuffle_seed(&s, 3, 3);
     assert_int_equal(projection_new(&p, DIM, NODES), FL_OK);
     for (int d = 0; d < DIM; d++)
@@ -331,7 +322,6 @@ static void test_pack_and_unpack(void **state)
                             small_learned(),    small_map(2),
                             rounded_map(1),     rounded_map(2)},
                  *read;
-    (void)state;
     made[4]->learned.against_all = true; /* as packs of before are */
     made[2]->levels = (struct cache_levels){2, {{10000, 0.5f}, {5000, INFINITY}}};
     for (int i = 0; i < 8; i++) {
@@ -364,7 +354,6 @@ static void test_version_of_before(void **state)
     uint32_t version;
     void *data;
     size_t size;
-    (void)state;
     assert_int_equal(cache_pack(c, &data, &size), FL_OK);
     for (version = 1; version <= 4; version++) {
         int rc;
@@ -395,7 +384,6 @@ static void no_levels(struct cache_levels levels)
 
 static void test_levels_that_are_none_are_refused(void **state)
 {
-    (void)state;
     no_levels((struct cache_levels){2, {{5000, 1}, {5000, 1}}});
     no_levels((struct cache_levels){2, {{5000, 1}, {2500, 0.5f}}});
     no_levels((struct cache_levels){1, {{1000001, 1}}});
@@ -424,7 +412,6 @@ static void test_a_request_is_held_against_the_level_that_it_allows(void **state
 {
     static const struct cache_levels levels = {3, {{10000, 1}, {5000, 2.5f}, {2500, 3}}}, none;
     static const uint32_t allowed[] = {0, 1 + 1000000, 1 + 10000, 1 + 5000, 1 + 4999, 1 + 2500, 1 + 2499, 1};
-    (void)state;
     assert_int_equal(hits_of(&levels, allowed, 8), 0xf);
     assert_int_equal(hits_of(&none, allowed, 8), 1);
 }
@@ -435,7 +422,6 @@ static void test_every_flipped_bit_is_noticed(void **state)
     void *data;
     size_t size;
     struct error e;
-    (void)state;
     assert_int_equal(cache_pack(c, &data, &size), FL_OK);
     for (size_t i = 0; i < size * 8; i++) {
         ((uint8_t *)data)[i / 8] ^= (uint8_t)(1u << i % 8);
@@ -481,7 +467,6 @@ static void forge(struct cache *c)
 
 static void test_forged_fields_are_refused(void **state)
 {
-    (void)state;
     struct cache *levels = small_learned();
     levels->levels = (struct cache_levels){3, {{10000, 0.5f}, {5000, 1}, {2500, 2}}};
     forge(levels);
@@ -501,7 +486,6 @@ static void test_another_model_is_named(void **state)
     struct error e;
     int fd = mkstemp(path);
     struct stat st;
-    (void)state;
     close(fd);
     assert_int_equal(cache_save(c, path, NULL, NULL), FL_OK);
     assert_int_equal(cache_load(&read, path, c->identity, NULL), FL_OK);
@@ -521,7 +505,6 @@ static void test_sizes_are_what_is_stored(void **state)
 {
     struct cache *c = two_class_kmeans();
     struct cache_info i = cache_info(c);
-    (void)state;
     assert_int_equal(i.projection_bytes, 2 * 2 * 4 + 2 * 4 + 2 * 2 * 2);
     assert_int_equal(i.index_bytes, 3 * (2 * 2 + 4 + 2 * 4));
     assert_true(i.total_bytes >= i.projection_bytes + i.index_bytes);
@@ -562,7 +545,6 @@ static void test_many_threads_read_one_cache(void **state)
     float x[] = {0.5f, 1.5f};
     struct reader r[READERS];
     pthread_t thread[READERS];
-    (void)state;
     for (int i = 0; i < READERS; i++) {
         cache_retain(c);
         r[i] = (struct reader){c, sample_lookup(c, x), 0};

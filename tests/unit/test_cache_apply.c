@@ -23,7 +23,6 @@ static void test_knn_ring_replaces_the_oldest(void **state)
     static const int32_t labels[] = {1, 1, 1}, one[] = {1};
     struct cache *a = sample_knn(2, 2, 1, points, labels, 3), *b;
     size_t budget = 3 * cache_entry_bytes(a);
-    (void)state;
     for (int i = 0; i < 4; i++) {
         float x[] = {20.0f + (float)i, 0};
         b = apply(a, x, one, 1, 2, budget);
@@ -48,7 +47,6 @@ static void test_knn_classes_become_balanced(void **state)
     struct cache *a = sample_knn(2, CLASSES, 1, x, label, POINTS), *b;
     size_t budget = POINTS * cache_entry_bytes(a);
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 3, 1);
     for (int batch = 0; batch < 60; batch++) {
         for (int i = 0; i < BATCH; i++) {
@@ -75,7 +73,6 @@ static void test_knn_grows_without_budget_and_shrinks_to_it(void **state)
     static const float points[] = {1, 0, 2, 0, 3, 0};
     static const int32_t labels[] = {0, 1, 0};
     struct cache *a = sample_knn(2, 2, 1, points, labels, 3), *b, *c;
-    (void)state;
     b = apply(a, points, labels, 3, 2, 0);
     assert_int_equal(b->knn.points.n, 6);
     assert_int_equal(a->knn.points.n, 3); /* the old one is untouched */
@@ -94,7 +91,6 @@ static void test_kmeans_counts_and_moves(void **state)
     static const uint32_t counts[] = {3, 0, 0, 4};
     static const int32_t zero[] = {0}, one[] = {1};
     struct cache *a = sample_kmeans(2, 2, centroids, counts, 2), *b = apply(a, x, zero, 1, 2, 0), *c;
-    (void)state;
     assert_int_equal(b->kmeans.points.n, 2);
     assert_int_equal(b->kmeans.count[0], 4);
     assert_int_equal(half_to_float(b->kmeans.points.data[1]), 1); /* 0 + (4 - 0) / 4 */
@@ -144,7 +140,6 @@ static void test_an_unseen_class_is_learned(void **state)
     float rows[8][4] = {{0}};
     int32_t labels[8];
     uint32_t counts[8][2] = {{0}};
-    (void)state;
     for (int i = 0; i < 8; i++) {
         labels[i] = i % 2;
         counts[i][i % 2] = 20 + (uint32_t)i;
@@ -160,7 +155,6 @@ static void test_a_wrong_hit_raises_the_threshold(void **state)
     static const uint32_t counts[] = {10, 0, 0, 10};
     static const int32_t one[] = {1}, zero[] = {0};
     struct cache *a = sample_kmeans(2, 2, centroids, counts, 2), *b, *c;
-    (void)state;
     b = apply(a, x, zero, 1, 2, 0);
     assert_true(b->threshold == 0.5f); /* a right hit changes nothing */
     c = apply(a, x, one, 1, 2, 0);
@@ -178,7 +172,6 @@ static void test_bad_pairs_are_passed_over(void **state)
     static const float x[] = {NAN, 0, 1, INFINITY, 0, 0, 0, 0};
     static const int32_t labels[] = {0, 1, -1, CACHE_MAX_CLASSES};
     struct cache *a = sample_kmeans(2, 2, centroids, counts, 2), *b = apply(a, x, labels, 4, 2, 0);
-    (void)state;
     assert_int_equal(cache_info(b).classes, 2);
     assert_memory_equal(b->kmeans.count, counts, sizeof counts);
     cache_free(a);
@@ -194,7 +187,6 @@ static void test_the_same_updates_give_the_same_bytes(void **state)
     struct cache *b = apply(a, x, labels, 3, 2, 0), *c = apply(a, x, labels, 3, 2, 0);
     void *p, *q;
     size_t n, m;
-    (void)state;
     assert_int_equal(cache_pack(b, &p, &n), FL_OK);
     assert_int_equal(cache_pack(c, &q, &m), FL_OK);
     assert_int_equal(n, m);

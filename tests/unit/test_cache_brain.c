@@ -172,7 +172,6 @@ static void end(void)
 
 static void a_hit_is_told_to_the_broker_before_the_stage(void **state)
 {
-    (void)state;
     begin(NULL);
     assert_null(cache_brain_swap(w.brain, caches(1, 0)));
     look(10, 0, UINT64_MAX);
@@ -188,7 +187,6 @@ static void a_hit_is_told_to_the_broker_before_the_stage(void **state)
 static void a_hit_that_cannot_be_told_is_a_miss(void **state)
 {
     struct cache_counters c;
-    (void)state;
     begin(NULL);
     cache_brain_swap(w.brain, caches(1, 0));
     w.results_full = true;
@@ -202,7 +200,6 @@ static void a_hit_that_cannot_be_told_is_a_miss(void **state)
 static void some_requests_are_never_ended_here(void **state)
 {
     static const uint32_t flags[] = {JOB_AUDIT, JOB_NO_CACHE, 0};
-    (void)state;
     begin(NULL);
     cache_brain_swap(w.brain, caches(1, 0));
     for (int i = 0; i < 3; i++) {
@@ -217,7 +214,6 @@ static void some_requests_are_never_ended_here(void **state)
 
 static void a_descriptor_is_learned_once_and_only_with_a_full_answer(void **state)
 {
-    (void)state;
     begin(NULL);
     cache_brain_swap(w.brain, caches(1, 0));
     for (uint64_t r = 10; r < 16; r += 2)
@@ -241,7 +237,6 @@ static void a_descriptor_is_learned_once_and_only_with_a_full_answer(void **stat
 static void what_was_looked_up_near_is_learned_from(void **state)
 {
     struct cache_counters c;
-    (void)state;
     begin(NULL);
     cache_brain_swap(w.brain, caches(1, 0));
     look_as(10, JOB_SAMPLED, UINT64_MAX, true);
@@ -260,7 +255,6 @@ static void what_was_looked_up_near_is_learned_from(void **state)
 static void a_lost_audit_is_told(void **state)
 {
     static struct message m = {.type = MESSAGE_OUTCOME};
-    (void)state;
     begin(NULL);
     m.outcome = (struct outcome){.request = 12, .original = 10, .label = -1, .hit_exit = -1};
     tell(&m); /* there are no caches */
@@ -277,7 +271,6 @@ static void a_lost_audit_is_told(void **state)
 static void what_waits_is_bounded(void **state)
 {
     const struct pending_limits few = {.count = 3, .bytes = 1 << 20, .age_ns = NS_PER_S};
-    (void)state;
     begin(&few);
     cache_brain_swap(w.brain, caches(1, 0));
     look(10, JOB_SAMPLED | JOB_NO_CACHE, UINT64_MAX);
@@ -291,7 +284,6 @@ static void what_waits_is_bounded(void **state)
 
 static void hello_until_it_is_heard_and_when_other_caches_are_in_use(void **state)
 {
-    (void)state;
     begin(NULL);
     cache_brain_tick(w.brain, w.now);
     assert_true(w.n_sent == 1 && w.hello.caches.loaded == 0);
@@ -314,7 +306,6 @@ static void hello_until_it_is_heard_and_when_other_caches_are_in_use(void **stat
 
 static void stages_of_another_model_have_the_caches_read_again_once(void **state)
 {
-    (void)state;
     begin(NULL);
     cache_brain_swap(w.brain, caches(1, 0));
     welcome(0);
@@ -330,7 +321,6 @@ static void stages_of_another_model_have_the_caches_read_again_once(void **state
 static void who_is_sent_away_says_no_goodbye(void **state)
 {
     static const struct message drain = {.type = MESSAGE_DRAIN};
-    (void)state;
     begin(NULL);
     cache_brain_goodbye(w.brain);
     assert_true(w.n_sent == 1 && !w.hello.ready);
@@ -346,7 +336,6 @@ static void what_does_not_belong_there_is_counted(void **state)
 {
     static const struct message job = {.type = MESSAGE_JOB};
     struct cache_arrival came = {0};
-    (void)state;
     begin(NULL);
     tell(&job);
     cache_brain_lookup(w.brain, &(struct peer){.size = 1, .id = "s"}, &job, NULL, &came, w.now);
@@ -361,7 +350,6 @@ static void labels_become_updates_without_exits(void **state)
 {
     struct message m = {.type = MESSAGE_FEEDBACK};
     struct snapshot *s = caches(1, 0);
-    (void)state;
     begin(NULL);
     m.feedback.n = 3;
     m.feedback.item[0] = (struct feedback_item){11, 1};
@@ -379,7 +367,6 @@ static void labels_become_updates_without_exits(void **state)
 
 static void spans_go_before_the_heartbeat_and_lost_ones_are_counted(void **state)
 {
-    (void)state;
     begin(NULL);
     cache_brain_swap(w.brain, caches(1, 0));
     welcome(0);

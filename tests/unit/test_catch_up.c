@@ -31,7 +31,6 @@ static int taken(struct catch_up *c, int behind, int first)
 static void test_each_once_and_in_order(void **state)
 {
     struct catch_up *c = filled(20);
-    (void)state;
     assert_int_equal(taken(c, 0, 0), 20);
     assert_int_equal(taken(c, 0, 20), 0);
     catch_up_add(c, &(struct learner_audit){.request = 20}, &(struct reservoir_row){.slot = 1020});
@@ -44,7 +43,6 @@ static void test_each_once_and_in_order(void **state)
 static void test_those_beyond_the_limit_are_none(void **state)
 {
     struct catch_up *c = filled(CATCH_UP_MOST + 5);
-    (void)state;
     assert_int_equal(taken(c, 0, 0), CATCH_UP_MOST);
     catch_up_add(c, &(struct learner_audit){.request = 1}, &(struct reservoir_row){.slot = 1});
     assert_int_equal(taken(c, 0, 0), 0);
@@ -56,7 +54,6 @@ static void test_the_last_ones_wait_for_their_truth(void **state)
     struct catch_up *c = filled(20);
     struct learner_audit a;
     struct reservoir_row row;
-    (void)state;
     assert_int_equal(taken(c, 5, 0), 15);
     catch_up_truth(c, 3, 7); /* too late */
     catch_up_truth(c, 16, 7);

@@ -144,7 +144,6 @@ static void check_world(const struct promise_terms *t, double skew, uint64_t see
 
 static void test_counts_and_rows_as_plain_counting_has_them(void **state)
 {
-    (void)state;
     check_world(&agreement, 0, 1, 10);
     check_world(&accuracy, 0, 2, 10);
     check_world(&accuracy, -2, 3, 0);
@@ -159,7 +158,6 @@ static void test_rows_that_held_are_asked_anew(void **state)
     struct audit a;
     struct shuffle s;
     int64_t held;
-    (void)state;
     shuffle_seed(&s, 5, 1);
     assert_int_equal(certificate_new(&c, &o, EXITS, &agreement, 0.05), FL_OK);
     certificate_add_level(c, agreement.budget / 2);
@@ -192,7 +190,6 @@ static void test_no_row_over_the_budget_holds_oftener_than_it_may(void **state)
     double lost[60] = {0};
     int64_t honest = 0, half = 0;
     int wrong = 0, wrong_half = 0;
-    (void)state;
     shuffle_seed(&s, 4, 0);
     for (int i = 0; i < 200000; i++) {
         struct audit a = draw(&s, -1);
@@ -230,7 +227,6 @@ static void test_thousands_of_rows_are_thinned_and_equal_ones_merged(void **stat
     struct promise_order o = order_of(4096, 6, -1), twice = order_of(8, 3, 1);
     struct certificate_row r;
     struct certificate *c;
-    (void)state;
     assert_int_equal(certificate_new(&c, &o, EXITS, &agreement, 0.05), FL_OK);
     assert_int_equal(certificate_rows(c), CERTIFICATE_ROWS);
     certificate_counts(c, 0, &r);
@@ -254,7 +250,6 @@ static void test_what_cannot_be_tested_is_refused(void **state)
     const int32_t label[EXITS] = {1, 1, 1};
     const float confidence[EXITS] = {9, 9, 9};
     struct certificate *c;
-    (void)state;
     assert_int_equal(certificate_new(&c, &o, EXITS, &wide, 0.05), FL_VALUE);
     assert_int_equal(certificate_new(&c, &o, EXITS, &agreement, 0), FL_VALUE);
     assert_int_equal(certificate_new(&c, &o, PIPELINE_MAX_EXITS + 1, &agreement, 0.05), FL_VALUE);

@@ -65,7 +65,6 @@ static struct choice_step fails(struct choice *c, int v)
 static void test_full_quality_while_there_is_room_and_back_again(void **state)
 {
     struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
-    (void)state;
     assert_int_equal(begin(c, 1), 1 << FULL);
     load[FULL].ahead = 2; /* 24 ms */
     assert_int_equal(begin(c, 2), 1 << INT8);
@@ -79,7 +78,6 @@ static void test_late_answers_press_on_all_and_time_takes_that_back(void **state
 {
     struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
     int full = 0;
-    (void)state;
     for (int i = 0; i < N; i++)
         load[i].expects_ns = (uint64_t)three[i].ms * MS;
     for (int i = 1; i <= 200; i++) {
@@ -97,7 +95,6 @@ static void test_late_answers_press_on_all_and_time_takes_that_back(void **state
 static void test_a_request_may_allow_less(void **state)
 {
     struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
-    (void)state;
     load[FULL].ahead = 9;
     assert_int_equal(begin_with(c, 1, 100 * MS, 0.2), 1 << FULL);
     assert_int_equal(begin_with(c, 2, 100 * MS, 0.5), 1 << INT8);
@@ -113,7 +110,6 @@ static void test_the_loss_of_any_hour_stays_within_the_budget(void **state)
     static int requests[MINUTES];
     struct choice *c = fresh(CHOOSE_BUDGET, 1, 20);
     double worst = 0, all = 0, n_all = 0;
-    (void)state;
     for (int m = 0; m < MINUTES; m++) {
         bool burst = m / 20 % 3 == 2;
         requests[m] = burst ? 600 : 300;
@@ -149,7 +145,6 @@ static void test_processor_time_is_kept_to(void **state)
     struct choice *c;
     double used = 0;
     int full = 0;
-    (void)state;
     assert_int_equal(choice_new(&c, three, 2, &b, 7, NULL), FL_OK);
     load[FULL] = load[INT8] = (struct choice_load){.ready = true};
     for (int i = 0; i < 10000; i++) { /* 100 a second: all at full quality would take 0.8 */
@@ -164,7 +159,6 @@ static void test_processor_time_is_kept_to(void **state)
 static void test_what_is_not_ready_is_never_asked(void **state)
 {
     struct choice *c = fresh(CHOOSE_BUDGET, 10, 20);
-    (void)state;
     load[FULL].ready = false;
     assert_int_equal(begin(c, 1), 1 << INT8);
     load[INT8].ready = load[SMALL].ready = false;
@@ -176,7 +170,6 @@ static void test_after_a_failure_another_one_is_asked(void **state)
 {
     struct choice *c = fresh(CHOOSE_BUDGET, 10, 20);
     struct choice_step s;
-    (void)state;
     assert_int_equal(begin(c, 1), 1 << FULL);
     s = fails(c, FULL);
     assert_int_equal(s.what, CHOICE_ASK);
@@ -192,7 +185,6 @@ static void test_a_cascade_asks_the_next_one_where_it_is_unsure(void **state)
 {
     struct choice *c = fresh(CHOOSE_CASCADE, 1, 50);
     struct choice_step s;
-    (void)state;
     assert_int_equal(begin(c, 1), 1 << SMALL);
     s = answers(c, SMALL, 1, 4, 0.95f);
     assert_int_equal(s.what, CHOICE_SERVE);
@@ -216,7 +208,6 @@ static void test_a_cascade_without_its_last_one_stays_within_the_budget(void **s
     struct choice *c = fresh(CHOOSE_CASCADE, 1, 50);
     struct choice_status st;
     int served = 0;
-    (void)state;
     load[FULL].ready = false;
     for (uint64_t i = 1; i <= 1000; i++) {
         begin(c, i);
@@ -235,7 +226,6 @@ static void test_who_fails_has_no_vote_and_the_confidence_says_so(void **state)
 {
     struct choice *c = fresh(CHOOSE_EXP4, 10, 50);
     struct choice_step s;
-    (void)state;
     assert_int_equal(begin(c, 1), 7);
     assert_int_equal(answers(c, FULL, 8, 3, 1).what, CHOICE_WAIT);
     s = answers(c, INT8, 1, 3, 1); /* two of three: the last one cannot change it */
@@ -261,7 +251,6 @@ static void test_a_budget_that_nothing_meets_is_said(void **state)
     struct choice_variant twice[2] = {three[0], three[0]}, wrong = three[0];
     struct choice *c;
     struct error e = {0};
-    (void)state;
     assert_int_equal(choice_new(&c, three, N, &b, 7, &e), FL_VALUE);
     assert_non_null(strstr(e.text, "float32 takes 8.00 ms"));
     b = (struct choice_budget){.max_accuracy_loss = 1, .memory = 1000000};
@@ -283,7 +272,6 @@ static void test_feedback_for_what_is_not_remembered(void **state)
     struct choice_status st;
     uint32_t asked;
     uint64_t small = 0;
-    (void)state;
     for (uint64_t id = 1; id < 100; id++) {
         asked = begin(c, id);
         answers(c, __builtin_ctz(asked), 1, 3, 1);
@@ -309,7 +297,6 @@ static void test_memory_holds_what_requests_use(void **state)
     struct choice *c;
     int changes = 0;
     uint32_t was;
-    (void)state;
     assert_int_equal(choice_new(&c, three, N, &b, 7, NULL), FL_OK);
     for (int i = 0; i < N; i++)
         load[i] = (struct choice_load){.ready = i != SMALL};
@@ -345,7 +332,6 @@ static void test_what_loading_costs_bounds_how_often(void **state)
     uint32_t loaded = 3, wanted;
     uint64_t t = SECOND, changed = 0;
     int changes = 0;
-    (void)state;
     paging_init(&p, bytes, 3, 64);
     for (int s = 0; s < 3600; s++, t += SECOND) {
         uint32_t use = s / 200 % 2 ? 2 : 4; /* now the one, now the other */
@@ -384,7 +370,6 @@ static void test_the_hour_outlives_the_broker(void **state)
     double was;
     FILE *f;
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0);
     close(fd);
     for (int i = 0; i < 3000; i++) { /* half an hour; int8 for a third */

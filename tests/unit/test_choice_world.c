@@ -277,7 +277,6 @@ static void test_an_hour_of_overload_on_a_processor_each(void **state)
 {
     struct world w;
     struct outcome hour;
-    (void)state;
     open_world(&w, pair, 2, 2, 2, 1);
     hour = overload(&w, "a processor each", 2);
     assert_true(share(hour.served[0], hour.requests) > 0.4);
@@ -286,7 +285,6 @@ static void test_an_hour_of_overload_on_a_processor_each(void **state)
 static void test_an_hour_of_overload_on_one_processor(void **state)
 {
     struct world w;
-    (void)state;
     for (int told = 0; told < 2; told++) {
         open_world(&w, pair, 2, 1, told, 1);
         overload(&w, told ? "one processor" : "one processor, and nobody knows", 2);
@@ -304,7 +302,6 @@ static void test_an_hour_of_overload_where_all_share_the_processors(void **state
     };
     static const double times[] = {1.2, 1.6, 2};
     struct world w;
-    (void)state;
     for (int told = 0; told <= 2; told += 2)
         for (int i = 0; i < 3; i++) {
             open_world(&w, measured, 2, 2, told, 1);
@@ -322,7 +319,6 @@ static void test_overload_that_the_promise_does_not_let_through(void **state)
     const struct choice_variant dear[] = {pair[0], {"small", 2, 3, 3, 0.003, 0, INFINITY}};
     struct world w;
     struct outcome hour;
-    (void)state;
     open_world(&w, dear, 2, 1, 1, 1);
     run(&w, 3600, 50);
     hour = run(&w, 3600, 250);
@@ -405,7 +401,6 @@ static void regret(const char *name, enum choose_rule how, double labelled, int 
 
 static void test_regret_when_a_variant_breaks_half_way(void **state)
 {
-    (void)state;
     regret("Exp3", CHOOSE_EXP3, 1, 0, false);
     regret("Exp3, 200 requests later", CHOOSE_EXP3, 1, 200, false);
     regret("Exp3, labels of 30%, two contexts", CHOOSE_EXP3, 0.3, 50, true);

@@ -15,7 +15,6 @@ static struct spans out;
 static void test_a_full_log_keeps_the_first_and_counts_the_rest(void **state)
 {
     struct span_log l;
-    (void)state;
     span_log_init(&l, 300, ROLE_STAGE, 2, 1);
     assert_false(span_log_take(&l, &out));
     for (uint64_t i = 0; i < 310; i++)
@@ -124,7 +123,6 @@ static void test_a_trace_shows_batches_speculation_and_cancelling(void **state)
     struct chrome_trace t = {0};
     const json_t *event;
     json_t *root;
-    (void)state;
     two_requests();
     assert_int_equal(chrome_trace_add(&t, &out), 0);
     root = written(&t);
@@ -156,7 +154,6 @@ static void test_tracks_beside_the_work_are_told_apart(void **state)
     const json_t *a, *b;
     size_t i, k;
     json_t *root, *events;
-    (void)state;
     two_requests();
     assert_int_equal(chrome_trace_add(&t, &out), 0);
     root = written(&t);
@@ -183,7 +180,6 @@ static void test_nothing_and_nonsense_are_traces_too(void **state)
 {
     struct chrome_trace t = {0};
     json_t *root = written(&t);
-    (void)state;
     assert_int_equal(json_array_size(json_object_get(root, "traceEvents")), 0);
     json_decref(root);
     memset(&out, 0, sizeof out);
@@ -206,7 +202,6 @@ static void test_a_full_disk_is_told(void **state)
 {
     struct chrome_trace t = {0};
     struct error e = {FL_OK, ""};
-    (void)state;
     two_requests();
     assert_int_equal(chrome_trace_add(&t, &out), 0);
     assert_int_equal(chrome_trace_save(&t, NULL, "/dev/full", &e), FL_IO);

@@ -119,7 +119,6 @@ static void test_usage(void **state)
         {"simulate -c x.yaml --measured m.json --rate 3 --target-p99-ms 5", 2, "belongs to --search"},
         {"simulate -c configs/demo/demo.yaml --measured @/absent.json --rate 3", 1, "absent.json: "},
     };
-    (void)state;
     check(calls, sizeof calls / sizeof calls[0]);
 }
 
@@ -141,7 +140,6 @@ static void test_lists_that_do_not_fit(void **state)
     };
     char record[3074], path[256];
     FILE *f;
-    (void)state;
 
     memset(record, 0, sizeof record);
     snprintf(path, sizeof path, "%s/r.bin", folder);
@@ -159,7 +157,6 @@ static void test_help(void **state)
                                            "infer",   "bench",    "top",     "verify-promise", "simulate",
                                            "cache",   "feedback", "apply",   "restart",        "scale"};
     char arguments[64];
-    (void)state;
 
     assert_int_equal(tool("--help"), 0);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
@@ -196,7 +193,6 @@ static void test_bad_files(void **state)
     char *record = calloc(1, 3073);
     char path[256];
     FILE *f;
-    (void)state;
 
     assert_non_null(record);
     put("garbage.onnx", "this is no protobuf at all, whatever it is");
@@ -260,7 +256,6 @@ static void test_run(void **state)
         "run " FREE " --input x=@/x.npy --shape x=4x3x8x16",
         "run " FREE " --input @/x.npy --shape 1x3x32x16 --expect @/y2.npy",
     };
-    (void)state;
 
     write_npy("x.npy", TENSOR_F32, 2, 16);
     assert_int_equal(tool("run " FREE " --input @/x.npy --shape x=1x3x32x16"), 2);
@@ -291,7 +286,6 @@ static void test_full_disk(void **state)
         {"inspect tests/data/tiny.onnx >/dev/full", 1, "freezeline inspect: cannot write"},
         {"inspect tests/data/tiny.onnx --json >/dev/full", 1, "standard output"},
     };
-    (void)state;
 
     if (access("/dev/full", W_OK))
         skip();

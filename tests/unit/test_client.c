@@ -23,7 +23,6 @@ static int set_up(void **state)
     struct error e = {0};
     char text[160];
     struct socket_options o = {.mandatory = true};
-    (void)state;
     strcpy(folder, "/tmp/freezeline-test-XXXXXX");
     if (!mkdtemp(folder))
         return 1;
@@ -41,7 +40,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     client_free(client);
     zmq_close(broker);
     zmq_ctx_term(context);
@@ -85,7 +83,6 @@ static void test_answers_in_any_order_once(void **state)
     uint64_t id[2], seen;
     float scores[2];
     int n;
-    (void)state;
     zmq_msg_init(&payload);
     for (int i = 0; i < 2; i++) {
         pixels[0] = (float)i;
@@ -118,7 +115,6 @@ static void test_no_answer_is_a_deadline(void **state)
     struct error e = {0};
     struct answer answer;
     uint64_t begin = clock_ns();
-    (void)state;
     assert_int_equal(client_infer(client, &input, 0, 0, &answer, NULL, 0, NULL, &e), FL_DEADLINE);
     assert_non_null(strstr(e.text, "no answer from ipc://"));
     assert_true(clock_ns() - begin >= 50 * NS_PER_MS);
@@ -134,7 +130,6 @@ static void test_descriptor_is_quiet_while_nothing_comes(void **state)
     zmq_msg_t payload;
     uint64_t id, begin = clock_ns(), ms;
     int rc, woken = 0;
-    (void)state;
     zmq_msg_init(&payload);
     assert_int_equal(client_submit(client, &input, 0, 60000, &id, &e), FL_OK);
     broker_receives(&peer, &payload);
@@ -160,7 +155,6 @@ static void test_garbage_is_an_error_not_an_end(void **state)
     struct answer answer;
     zmq_msg_t payload;
     uint64_t id;
-    (void)state;
     zmq_msg_init(&payload);
     assert_int_equal(client_submit(client, &input, 0, 60000, &id, &e), FL_OK);
     broker_receives(&peer, &payload);
@@ -180,7 +174,6 @@ static void test_queue_is_bounded(void **state)
     struct pipeline p = *pipeline;
     uint64_t id;
     int rc = FL_OK, n = 0;
-    (void)state;
     p.broker.requests = "ipc:///tmp/freezeline-nobody-is-here";
     assert_int_equal(client_new(&lonely, &p, &e), FL_OK);
     while (!rc && n++ < 100000)
@@ -196,7 +189,6 @@ static void test_bad_inputs(void **state)
     struct error e = {0};
     struct tensor bad = {.dtype = TENSOR_F32, .rank = 1, .dim = {-4}, .data = pixels};
     uint64_t id;
-    (void)state;
     assert_int_equal(client_submit(client, &bad, 0, 0, &id, &e), FL_SHAPE);
     bad.dim[0] = 0;
     assert_int_equal(client_submit(client, &bad, 0, 0, &id, &e), FL_SHAPE);

@@ -45,7 +45,6 @@ static void test_bootstrap(void **state)
     struct effect e[3];
     double factor;
     int false_alarms[3] = {0}, runs = 40, covered = 0;
-    (void)state;
 
     for (int i = 0; i < runs; i++) {
         struct spread a = drawn(&s, 4000, seed), b = drawn(&s, 4000, seed), c = drawn(&faster, 4000, seed);
@@ -75,7 +74,6 @@ static void test_too_few(void **state)
     struct spread s = spread_of(1000, 2000), none = {0};
     struct effect e[3];
     double factor;
-    (void)state;
 
     assert_int_equal(significance_latency(e, share, 3, &s, &s, 0, &factor, NULL), FL_OK);
     assert_true(e[0].p > 0.9 && e[0].change == 0);
@@ -92,7 +90,6 @@ static void test_distribution(void **state)
     double upper[] = {1, 2, 3, 4}, a[] = {50, 50, 0, 0}, b[] = {25, 50, 25, 0};
     struct spread s = {4, upper, a, 100}, t = {4, upper, b, 100}, late = {1, upper + 2, a, 50};
     struct effect e;
-    (void)state;
 
     e = significance_distribution(&s, &s, 1);
     assert_true(e.change == 0 && e.p == 1);
@@ -107,7 +104,6 @@ static void test_distribution(void **state)
 static void test_shares_and_rates(void **state)
 {
     struct effect e;
-    (void)state;
 
     e = significance_shares(0, 100, 0, 100);
     assert_true(e.change == 0 && e.p == 1 && e.low < 0 && e.high > 0);
@@ -126,7 +122,6 @@ static void test_correction(void **state)
 {
     double p[] = {0.01, 0.04, NAN, 0.03, 0.9, 1}, none[] = {NAN};
     static const double expected[] = {0.05, 0.12, NAN, 0.12, 1, 1};
-    (void)state;
 
     significance_correct(p, N(p));
     for (int i = 0; i < N(p); i++)
@@ -158,7 +153,6 @@ static void test_same(void **state)
 {
     json_t *a = sample_document(3, 20000, 0.25, 0.95);
     struct comparison *c = compared(a, a);
-    (void)state;
 
     assert_int_equal(c->n_warnings, 0);
     assert_true(c->n > 15);
@@ -174,7 +168,6 @@ static void test_worse(void **state)
 {
     json_t *a = sample_document(3, 20000, 0.25, 0.95), *b = sample_document(3.3, 20000, 0.2, 0.93);
     struct comparison *c = compared(a, b);
-    (void)state;
 
     assert_int_equal(named(c, "latency p50")->verdict, VERDICT_WORSE);
     assert_int_equal(named(c, "latency mean")->verdict, VERDICT_WORSE);
@@ -205,7 +198,6 @@ static void test_noise_and_direction(void **state)
 {
     json_t *a = sample_document(3, 300, 0.25, 0.95), *b = sample_document(3, 300, 0.25, 0.93);
     struct comparison *c = compared(a, b);
-    (void)state;
 
     assert_int_equal(named(c, "accuracy")->verdict, VERDICT_SAME);
     free(c);
@@ -244,7 +236,6 @@ static void test_wandering(void **state)
     static const double figures[] = {1, 2, 3, NAN, 4, 5};
     struct comparison *steady = compared(a, b), *wavering = compared(c, d);
     const struct effect *narrow, *wide;
-    (void)state;
 
     assert_true(fabs(significance_wander(figures, 6) - 0.5) < 1e-12); /* s = sqrt(2.5), n = 5 */
     assert_true(significance_wander(figures, 5) == 0);
@@ -278,7 +269,6 @@ static void test_percents(void **state)
     } of[] = {
         {1.654, 2, "+165"}, {0.9961, 2, "+100"}, {-0.0123, 2, "-1.2"}, {12.345, 3, "+1234"}, {0, 3, "+0"}};
     char buf[32];
-    (void)state;
 
     for (size_t i = 0; i < sizeof of / sizeof *of; i++)
         assert_string_equal(comparison_percent(of[i].share, of[i].digits, buf, sizeof buf), of[i].text);
@@ -296,7 +286,6 @@ static void test_warnings(void **state)
 {
     json_t *a = sample_document(3, 1000, 0.25, 0.95), *b = sample_document(3, 1000, 0.25, 0.95);
     struct comparison *c;
-    (void)state;
 
     json_object_set_new(json_object_get(b, "machine"), "cpu", json_string("Another"));
     json_object_set_new(json_object_get(b, "pipeline"), "replicas", json_pack("[i, i]", 1, 1));
@@ -322,7 +311,6 @@ static void test_unlike(void **state)
     json_t *a = sample_document(3, 5000, 0.25, 0.95), *b = sample_document(3, 5000, 0.25, 0.95);
     struct comparison *c = malloc(sizeof *c);
     struct error e = {0};
-    (void)state;
 
     json_object_set_new(json_array_get(json_object_get(b, "exits"), 0), "name", json_string("other"));
     assert_int_equal(comparison_make(c, a, b, &e), FL_OK);
@@ -371,7 +359,6 @@ static void test_hostile(void **state)
     static const char *const cut[] = {"sweep",  "timeline", "against",
                                       "stages", "events",   "generator"}; /* not read */
     int tried = 0;
-    (void)state;
 
     for (int i = 0; i < N(cut); i++)
         json_object_del(a, cut[i]);

@@ -13,7 +13,6 @@ static char text[300];
 
 static int begin(void **state)
 {
-    (void)state;
     c = calloc(1, sizeof *c);
     c->limits = (struct comparison_limits){.points = 0.01, .slower = 0.25};
     return !c;
@@ -21,7 +20,6 @@ static int begin(void **state)
 
 static int finish(void **state)
 {
-    (void)state;
     free(c);
     return 0;
 }
@@ -45,7 +43,6 @@ static bool worse(bool end)
 
 static void test_the_same_is_not_worse(void **state)
 {
-    (void)state;
     add(200, answered(3, 10), answered(3, 10), 3);
     assert_false(worse(false));
     assert_false(worse(true));
@@ -57,7 +54,6 @@ static void test_the_same_is_not_worse(void **state)
 static void test_failures_of_the_next_one_end_it_early(void **state)
 {
     const struct observed failed = {.error = 5, .label = -1};
-    (void)state;
     add(1, answered(3, 10), failed, -1);
     assert_false(worse(false)); /* one may be chance */
     add(1, answered(3, 10), failed, -1);
@@ -68,7 +64,6 @@ static void test_failures_of_the_next_one_end_it_early(void **state)
 static void test_failures_of_both_are_nobodys(void **state)
 {
     const struct observed failed = {.error = 5, .label = -1};
-    (void)state;
     add(10, failed, failed, -1);
     assert_false(worse(false));
     assert_true(worse(true)); /* but then nothing speaks for it either */
@@ -82,7 +77,6 @@ static void test_failures_of_both_are_nobodys(void **state)
 static void test_with_labels_it_is_accuracy_that_counts(void **state)
 {
     struct measure m;
-    (void)state;
     add(50, answered(1, 10), answered(2, 10), 2); /* other answers, and right ones */
     add(50, answered(3, 10), answered(3, 10), 3);
     assert_false(worse(true));
@@ -96,7 +90,6 @@ static void test_with_labels_it_is_accuracy_that_counts(void **state)
 static void test_without_labels_it_is_agreement(void **state)
 {
     struct measure m;
-    (void)state;
     add(99, answered(1, 10), answered(1, 10), -1);
     add(1, answered(1, 10), answered(2, 10), -1);
     assert_false(worse(true));
@@ -111,7 +104,6 @@ static void test_without_labels_it_is_agreement(void **state)
 
 static void test_most_pairs_have_to_be_slower(void **state)
 {
-    (void)state;
     add(60, answered(1, 10), answered(1, 12), -1); /* within a quarter */
     add(40, answered(1, 10), answered(1, 90), -1);
     assert_false(worse(true));
@@ -125,7 +117,6 @@ static void test_most_pairs_have_to_be_slower(void **state)
 static void test_known_answers_say_nothing_of_time(void **state)
 {
     struct observed known = answered(1, 1);
-    (void)state;
     known.known = known.early = true;
     add(100, known, answered(1, 90), -1);
     assert_false(worse(true));

@@ -46,7 +46,6 @@ static void square(const double *x, int rows, int n, double *a)
 static void eigenvectors_make_the_matrix(void **state)
 {
     double x[7 * 5], a[25], v[25], value[5];
-    (void)state;
     fill(x, 35);
     square(x, 7, 5, a);
     memcpy(v, a, sizeof v);
@@ -65,7 +64,6 @@ static void eigenvectors_make_the_matrix(void **state)
 static void inverses_and_solutions(void **state)
 {
     double x[7 * 5], a[25], inverse[25], factor[25], b[10], rhs[10];
-    (void)state;
     fill(x, 35);
     fill(rhs, 10);
     square(x, 7, 5, a);
@@ -96,7 +94,6 @@ static void a_fit_finds_what_lacks(void **state)
     float x[ROWS * N], r[ROWS * M];
     double w[M * N], b[M], got[M * N], bias[M];
     struct moments s;
-    (void)state;
     fill(w, M * N);
     fill(b, M);
     for (int i = 0; i < ROWS * N; i++)
@@ -183,7 +180,6 @@ static void the_cheapest_channel_goes_first(void **state)
     struct went went = {0, 0};
     struct elimination e = {OUT, CHANNELS, GROUP, w, inverse, 1, note, &went, gone};
     int cheapest = -1;
-    (void)state;
     fill(x, 30 * COLUMNS);
     fill(w, OUT * COLUMNS);
     square(x, 30, COLUMNS, g);
@@ -209,7 +205,6 @@ static void all_directions_lose_nothing(void **state)
 {
     struct layer l = {.out = 4, .features = 6};
     double x[20 * 6], m[36], w[24], direction[16], value[4], low[24], back[24], lost = 0;
-    (void)state;
     fill(x, 120);
     fill(w, 24);
     square(x, 20, 6, m);
@@ -240,7 +235,6 @@ static void all_directions_lose_nothing(void **state)
 static void losses_between_sizes(void **state)
 {
     struct way w = {.levels = 5, .error = {0, 1, 2, 4, 8}, .loss = {0, NAN, 0.02, NAN, 0.08}};
-    (void)state;
     ways_fill(&w);
     assert_float_equal(w.loss[1], 0.01, 1e-9);
     assert_float_equal(w.loss[3], 0.04, 1e-9);
@@ -492,7 +486,6 @@ static void write_twins(void)
 
 static void twins_of_convolutions(void **state)
 {
-    (void)state;
     write_twins();
     assert_exact(half_of_the_channels, 2);
 }
@@ -500,7 +493,6 @@ static void twins_of_convolutions(void **state)
 /* What a convolution reads is a mix of half as many numbers: a layer in front makes these. */
 static void twins_in_front(void **state)
 {
-    (void)state;
     write_twins();
     assert_exact(half_in_front, 2);
 }
@@ -508,7 +500,6 @@ static void twins_in_front(void **state)
 /* Channels out, layers in front and behind, all at once. */
 static void twins_in_every_way(void **state)
 {
-    (void)state;
     write_twins();
     assert_exact(half, 6);
 }
@@ -517,7 +508,6 @@ static void twins_of_one_dimension(void **state)
 {
     struct graph *g = begin(3, (int64_t[]){1, 4, 20});
     int y = conv(g, g->inputs[0], 1, 4, 16, 3, 1, true);
-    (void)state;
     y = conv(g, one(g, "Relu", y), 1, 16, 16, 5, 1, true);
     y = one(g, "Flatten", one(g, "Relu", y));
     end(g, gemm(g, y, 16 * 20, 5, false), 5);
@@ -528,7 +518,6 @@ static void twins_of_products(void **state)
 {
     struct graph *g = begin(2, (int64_t[]){1, 12});
     int y = gemm(g, g->inputs[0], 12, 32, true);
-    (void)state;
     y = gemm(g, one(g, "Relu", y), 32, 16, true);
     y = gemm(g, one(g, "Tanh", y), 16, 6, false);
     end(g, one(g, "Softmax", y), 6);
@@ -549,7 +538,6 @@ static void products_of_low_rank(void **state)
     struct tensor t = {.dtype = TENSOR_F32, .rank = 2, .dim = {24, 32}};
     struct small s;
     int y;
-    (void)state;
     assert_int_equal(tensor_alloc(&t), FL_OK);
     for (int i = 0; i < 24 * 32; i++)
         ((float *)t.data)[i] = (float)(sin(i / 32) * cos(i % 32) / 3 + cos(i / 32) * sin(2 * (i % 32)) / 5);
@@ -579,7 +567,6 @@ static void split_in_full(void **state)
     struct graph *g = begin(4, (int64_t[]){1, 3, 11, 9});
     int y = conv(g, g->inputs[0], 2, 3, 20, 3, 1, false);
     struct small s;
-    (void)state;
     set(g, "strides", 2, (int64_t[]){2, 1});
     y = conv(g, one(g, "Relu", y), 2, 20, 18, 3, 1, false);
     set(g, "dilations", 2, (int64_t[]){2, 2});
@@ -600,7 +587,6 @@ static void a_budget_is_met(void **state)
     int y = conv(g, g->inputs[0], 2, 3, 32, 3, 1, true);
     struct small s;
     double all = 0;
-    (void)state;
     y = conv(g, one(g, "Relu", y), 2, 32, 32, 3, 1, false);
     y = conv(g, one(g, "Relu", y), 2, 32, 16, 3, 1, false);
     y = one(g, "Flatten", one(g, "GlobalAveragePool", one(g, "Relu", y)));
@@ -623,13 +609,11 @@ static void a_budget_is_met(void **state)
 
 static int make_file(void **state)
 {
-    (void)state;
     return close(mkstemp(path));
 }
 
 static int remove_file(void **state)
 {
-    (void)state;
     return unlink(path);
 }
 

@@ -17,7 +17,6 @@ static void hello_until_heard_and_again_after_silence(void **state)
     struct control c = begin();
     struct hello h = {.boot_id = "a"};
     uint64_t now = NS_PER_S;
-    (void)state;
     assert_int_equal(control_next(&c, now), MESSAGE_HELLO);
     assert_int_equal(control_next(&c, now + 1), 0);
     assert_int_equal(control_next(&c, now += 100 * NS_PER_MS), MESSAGE_HELLO);
@@ -31,7 +30,6 @@ static void a_broker_that_forgot_gets_hello_at_once(void **state)
     struct control c = begin();
     struct hello h = {.boot_id = "a"};
     struct heartbeat stranger = {.incarnation = 0};
-    (void)state;
     control_next(&c, NS_PER_S);
     control_welcome(&c, &h, "a", NS_PER_S);
     control_echo(&c, &stranger, NS_PER_S + 5);
@@ -43,7 +41,6 @@ static void the_same_boot_has_the_same_clock(void **state)
     struct control c = begin();
     struct hello h = {.boot_id = "a"};
     struct heartbeat echo = {.incarnation = 1, .worker_ns = 1000, .broker_ns = 900000};
-    (void)state;
     control_welcome(&c, &h, "a", 1);
     control_echo(&c, &echo, 3000);
     assert_int_equal(control_broker_ns(&c, 5000), 5000);
@@ -74,7 +71,6 @@ static void other_caches_are_told_at_once(void **state)
     struct manifest m = {.n_exits = 2, .build = {7}, .exit = {{.file = "a"}, {.file = "b"}}};
     struct snapshot *s;
     uint64_t now = NS_PER_S;
-    (void)state;
     m.promised = true;
     m.promise =
         (struct manifest_promise){.terms = {false, 0.01, 0.95}, .certifying_points = 100, .loss = 0.002};

@@ -67,7 +67,6 @@ static void test_cifar(void **state)
     struct dataset *d;
     struct error e = {0};
     struct tensor shape;
-    (void)state;
 
     assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin,@/b.bin"), FL_OK);
     assert_int_equal(dataset_count(d), 30);
@@ -86,7 +85,6 @@ static void test_range_of_one_file(void **state)
 {
     struct dataset *d;
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin#5-9"), FL_OK);
     assert_int_equal(dataset_count(d), 5);
@@ -99,7 +97,6 @@ static void test_range_of_the_whole(void **state)
 {
     struct dataset *d;
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin,@/b.bin#18-21"), FL_OK);
     assert_int_equal(dataset_count(d), 4);
@@ -113,7 +110,6 @@ static void test_range_per_file(void **state)
 {
     struct dataset *d;
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin#0-1,@/b.bin#9-9"), FL_OK);
     assert_int_equal(dataset_count(d), 3);
@@ -128,7 +124,6 @@ static void test_identity(void **state)
                                        "cifar10:@/b.bin"};
     uint64_t id[4];
     struct error e = {0};
-    (void)state;
 
     for (int i = 0; i < 4; i++) {
         struct dataset *d;
@@ -146,7 +141,6 @@ static void test_normalised(void **state)
     struct pipeline p = {.n_mean = 3, .n_std = 3, .mean = {1, 2, 3}, .std = {2, 4, 8}};
     uint8_t planes[6] = {5, 5, 6, 6, 7, 11};
     float out[6];
-    (void)state;
 
     planes_normalise(planes, &(struct picture){3, 1, 2, false}, &p, out);
     assert_true(out[0] == 2 && out[2] == 1 && out[4] == 0.5f && out[5] == 1);
@@ -175,7 +169,6 @@ static void test_npy(void **state)
     struct dataset *d;
     struct error e = {0};
     float image[12];
-    (void)state;
 
     make_npy("bytes.npy", TENSOR_U8, 4, 5);
     make_npy("floats.npy", TENSOR_F32, 4, 5);
@@ -254,7 +247,6 @@ static void test_layouts(void **state)
     struct dataset *d;
     struct error e = {0};
     uint64_t id[2];
-    (void)state;
 
     for (int t = 0; t < 3; t++)
         for (int k = 0; k < 8; k++) {
@@ -283,7 +275,6 @@ static void test_grey_arrays(void **state)
     struct error e = {0};
     char path[256];
     uint8_t image[6];
-    (void)state;
 
     snprintf(path, sizeof path, "%s/grey.npy", folder);
     assert_int_equal(tensor_alloc(&t), FL_OK);
@@ -315,7 +306,6 @@ static void test_label_columns(void **state)
     struct dataset *d;
     struct error e = {0};
     char path[256];
-    (void)state;
 
     make_npy("bytes.npy", TENSOR_U8, 4, 5);
     snprintf(path, sizeof path, "%s/column.npy", folder);
@@ -352,7 +342,6 @@ static void test_cifar100(void **state)
     struct error e = {0};
     char path[256];
     FILE *f;
-    (void)state;
 
     snprintf(path, sizeof path, "%s/c100.bin", folder);
     f = fopen(path, "wb");
@@ -404,7 +393,6 @@ static void test_refused(void **state)
     };
     struct dataset *d;
     struct error e;
-    (void)state;
 
     make_cifar("label.bin", 2, 0);
     make_npy("four.npy", TENSOR_I64, 1, 4);
@@ -449,7 +437,6 @@ static void test_labels(void **state)
     struct dataset *d;
     struct error e = {0};
     char name[DATASET_RECORD_NAME];
-    (void)state;
 
     make_npy("bytes.npy", TENSOR_U8, 4, 5);
     write_labels("wide.npy", wide, 5);
@@ -495,7 +482,6 @@ static void find(struct duplicates *out, const char *train, const char *calibrat
 static void test_duplicates(void **state)
 {
     struct duplicates d;
-    (void)state;
 
     make_cifar("more.bin", 10, 15);
     find(&d, "cifar10:@/a.bin", "cifar10:@/b.bin");
@@ -517,7 +503,6 @@ static void test_duplicates_of_other_types(void **state)
     struct duplicates found;
     struct error e = {0};
     char path[256];
-    (void)state;
 
     make_npy("bytes.npy", TENSOR_U8, 4, 5);
     assert_int_equal(tensor_alloc(&t), FL_OK);
@@ -541,7 +526,6 @@ static void test_leaving_records_out(void **state)
     uint64_t identity;
     struct error e;
     char name[DATASET_RECORD_NAME];
-    (void)state;
 
     assert_int_equal(open_set(&all, &e, "cifar10:@/a.bin"), FL_OK);
     assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin#10-14"), FL_OK);
@@ -562,7 +546,6 @@ static void test_fits(void **state)
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 32, 32}};
     struct dataset *d;
     struct error e;
-    (void)state;
 
     options.input = &input;
     assert_int_equal(open_set(&d, &e, "cifar10:@/a.bin"), FL_OK);

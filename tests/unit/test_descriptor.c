@@ -69,7 +69,6 @@ static void grids_of_all_shapes(void **state)
         {false, 3, {1, 2, 4}}, {false, 3, {4, 1, 2}},    {false, 2, {3, 2}},
         {false, 1, {1}},       {false, 4, {5, 1, 3, 6}},
     };
-    (void)state;
     for (int i = 0; i < 100; i++) {
         struct tensor t;
         seed = (uint32_t)i;
@@ -89,7 +88,6 @@ static void flat_ones_are_copied(void **state)
     const struct descriptor_config flatten = {true, 1, {1}}, pooled = {false, 3, {1, 2, 4}};
     struct tensor image = make(4, 2, 3, 3, 5), row = make(2, 3, 7, 0, 0);
     float out[2 * 45];
-    (void)state;
     assert_int_equal(descriptor_dim(&image, &flatten), 45);
     descriptor_compute(&image, &flatten, out);
     assert_memory_equal(out, image.data, sizeof out);
@@ -104,7 +102,6 @@ static void a_single_grid_is_a_map(void **state)
 {
     const struct descriptor_config one = {false, 1, {8}}, two = {false, 2, {1, 8}}, flatten = {true, 1, {1}};
     struct tensor square = make(4, 1, 16, 16, 3), small = make(4, 1, 7, 4, 3), row = make(2, 1, 7, 0, 0);
-    (void)state;
     assert_int_equal(descriptor_side(&square, &one), 8);
     assert_int_equal(descriptor_dim(&square, &one), 8 * 8 * 3);
     assert_int_equal(descriptor_side(&square, &two), 0);
@@ -132,7 +129,6 @@ static void layouts_are_named(void **state)
     struct descriptor_config up = {.n_grids = 3, .grid = {1, 2, 4}}, down = {.n_grids = 3, .grid = {4, 2, 1}};
     struct descriptor_config fine = {.n_grids = 1, .grid = {100}}, flat = {.flatten = true};
     char text[DESCRIPTOR_LAYOUT_BYTES];
-    (void)state;
     assert_string_equal(descriptor_layout(&image, &up, text), "grids 1,2,4 of 8x6x64");
     assert_string_equal(descriptor_layout(&image, &down, text), "grids 4,2,1 of 8x6x64");
     assert_string_equal(descriptor_layout(&image, &fine, text), "grids 6 of 8x6x64"); /* as it fits */

@@ -48,7 +48,6 @@ static const struct look usual = {0.3, 0.5, 3};
 
 static void test_changes_are_seen(void **state)
 {
-    (void)state;
     assert_in_range(windows_until(usual, (struct look){0.1, 0.6, 3}, 0, 1), 0, 1);
     assert_in_range(windows_until(usual, (struct look){0.3, 0.5, 2}, 0, 2), 0, 1);
     assert_in_range(windows_until(usual, (struct look){0.25, 0.5, 3}, 0, 3), 1, 12);
@@ -60,7 +59,6 @@ static void test_changes_are_seen(void **state)
 
 static void test_the_same_traffic_hardly_ever_raises_one(void **state)
 {
-    (void)state;
     for (int times = 1; times <= 20; times += 19) { /* alone, and in bursts of the same request */
         struct drift_signal *d;
         struct shuffle s;
@@ -77,7 +75,6 @@ static void test_the_same_traffic_hardly_ever_raises_one(void **state)
 static void test_few_lives_have_a_false_signal(void **state)
 {
     int lives = 0;
-    (void)state;
     for (uint64_t seed = 0; seed < 200; seed++) {
         struct drift_signal *d;
         struct shuffle s;
@@ -96,7 +93,6 @@ static void test_a_signal_says_why_and_ends_when_the_new_is_usual(void **state)
     struct drift_signal *d;
     struct drift_cause why;
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 8, 1);
     assert_int_equal(drift_signal_new(&d, 2, WINDOW), FL_OK);
     for (int i = 0; i < 20 * WINDOW; i++)
@@ -126,7 +122,6 @@ static void test_odd_confidences_and_terms(void **state)
 {
     const float odd[3] = {INFINITY, -3.4e38f, NAN};
     struct drift_signal *d;
-    (void)state;
     assert_int_equal(drift_signal_new(&d, 3, 5), FL_VALUE);
     assert_int_equal(drift_signal_new(&d, 33, WINDOW), FL_VALUE);
     assert_null(d);

@@ -80,7 +80,6 @@ static void an_epoch_has_what_was_decided(void **state)
     struct cache *caches[PIPELINE_MAX_EXITS] = {some_cache(0), some_cache(1), some_cache(2)};
     struct learner_decision d = serves(7, 0.25f, 0.5f), off_d = {.what = LEARNER_SERVE, .state = LEARNER_OFF};
     struct history_event event;
-    (void)state;
     assert_int_equal(epoch_serve(&first, begin, caches, false, &d, 7, 1), FL_OK);
     assert_int_equal(first->manifest.generation, 1);
     assert_true(first->manifest.learned.candidate == 7 && first->manifest.learned.serial == 1 &&
@@ -119,7 +118,6 @@ static void an_epoch_has_what_was_decided(void **state)
 static void a_number_changes_nothing_else(void **state)
 {
     struct snapshot *begin = cold(), *next;
-    (void)state;
     snapshot_put(begin, 0, some_cache(1));
     assert_int_equal(epoch_number(&next, begin, 5), FL_OK);
     assert_true(next->manifest.generation == 1 && next->manifest.learned.candidate == 5 &&
@@ -136,7 +134,6 @@ static void candidates_are_known_by_their_numbers(void **state)
     struct candidates *c;
     int32_t label[PIPELINE_MAX_EXITS];
     float confidence[PIPELINE_MAX_EXITS];
-    (void)state;
     assert_int_equal(candidates_new(&c, &s->manifest), FL_OK);
     assert_int_equal(candidates_put(c, 0, s->cache),
                      FL_OK); /* nothing serves: no verdicts, and no descriptors */

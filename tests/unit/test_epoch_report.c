@@ -52,7 +52,6 @@ static void says(const char *text, bool due)
 
 static void where_no_learner_works_nothing_is_said(void **state)
 {
-    (void)state;
     learner(EPOCH_NOT);
     assert_null(epoch_learner(&reply));
     says("epoch", false);
@@ -66,7 +65,6 @@ static void where_no_learner_works_nothing_is_said(void **state)
 
 static void what_serves_is_said_with_its_losses(void **state)
 {
-    (void)state;
     learner(EPOCH_SERVING);
     says("learner0, serving: epoch 7 serves for 12 s\n", true);
     says("4000 audits since then: 0.50% lost (95% certain: 0.20% to 0.90%), 50.00% of the budget of 1.00% "
@@ -85,7 +83,6 @@ static void what_serves_is_said_with_its_losses(void **state)
 static void the_way_to_the_first_epoch_is_said(void **state)
 {
     struct epoch_told *t = learner(EPOCH_COLD);
-    (void)state;
     says("learner0, cold: cold: nothing is certified yet", true);
     t->teaching = true;
     says("learner0, teaching:", true);
@@ -101,7 +98,6 @@ static void the_way_to_the_first_epoch_is_said(void **state)
 static void as_json_all_of_it_is_there(void **state)
 {
     json_t *o, *exits;
-    (void)state;
     learner(EPOCH_SERVING);
     assert_non_null(o = epoch_json(&reply, NULL));
     assert_string_equal(json_string_value(json_object_get(o, "state")), "serving");
@@ -119,7 +115,6 @@ static void no_number_is_too_large(void **state)
 {
     struct epoch_told *t = learner(EPOCH_SERVING);
     json_t *o;
-    (void)state;
     memset(t, 0xff, sizeof *t);
     t->state = EPOCH_STATES + 3;
     t->teaching = t->frozen = true;

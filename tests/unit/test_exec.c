@@ -16,13 +16,11 @@ static struct graph *g;
 static int load_model(void **state)
 {
     struct error e;
-    (void)state;
     return graph_load(&g, MODEL, NULL, &e);
 }
 
 static int free_model(void **state)
 {
-    (void)state;
     graph_free(g);
     return 0;
 }
@@ -83,7 +81,6 @@ static void all_kernels_agree(void **state)
     static const enum exec_kernels modes[] = {KERNELS_AUTO, KERNELS_ONEDNN, KERNELS_OPENBLAS,
                                               KERNELS_REFERENCE};
     float want[7][10];
-    (void)state;
     reference_logits(want, 7);
     for (int m = 0; m < 4; m++)
         for (int threads = 1; threads <= 3; threads += 2) {
@@ -101,7 +98,6 @@ static void tells_what_crosses(void **state)
 {
     struct exec *x = make(KERNELS_AUTO, 4, 1, 0, -1);
     struct tensor in = exec_input_shape(x, 0, 2), out = exec_output_shape(x, 0, 3);
-    (void)state;
     assert_int_equal(exec_n_inputs(x), 1);
     assert_string_equal(exec_input_name(x, 0), "input");
     assert_string_equal(exec_output_name(x, 0), "logits");
@@ -137,7 +133,6 @@ static void a_divided_model_gives_the_same(void **state)
     struct tensor crossing, in;
     struct error e;
     float want[3][10];
-    (void)state;
     reference_logits(want, 3);
     fill_batch(front, 3);
     run(front, 0, inner, 3);
@@ -162,7 +157,6 @@ static void rows_leave_the_batch(void **state)
     struct exec *x = make(KERNELS_AUTO, 6, 1, 0, -1);
     struct error e;
     float want[6][10];
-    (void)state;
     reference_logits(want, 6);
     fill_batch(x, 6);
     run(x, 0, cut, 6);
@@ -186,7 +180,6 @@ static void a_run_can_be_stopped(void **state)
     struct error e;
     int at = 3;
     float want[1][10];
-    (void)state;
     fill_batch(x, 1);
     assert_int_equal(exec_run(x, 0, g->n_nodes - 1, 1, stop_after, &at, &e), FL_CANCELLED);
     assert_int_equal(exec_run(x, 4, g->n_nodes - 1, 1, NULL, NULL, &e), FL_INTERNAL);
@@ -204,7 +197,6 @@ static void the_graph_may_go(void **state)
     struct error e;
     float want[1][10];
     int last;
-    (void)state;
     reference_logits(want, 1);
     for (enum exec_kernels k = KERNELS_AUTO; k <= KERNELS_REFERENCE; k++) {
         assert_int_equal(graph_load(&own, MODEL, NULL, &e), FL_OK);
@@ -223,7 +215,6 @@ static void wrong_ranges_are_refused(void **state)
     struct exec *x;
     struct error e;
     int cut = find_cut("block2.out"), inside = cut - 1;
-    (void)state;
     assert_int_equal(exec_new(&x, g, &(struct exec_options){.first = 3, .last = 1}, &e), FL_CONFIG);
     assert_int_equal(exec_new(&x, g, &(struct exec_options){.last = 10000}, &e), FL_CONFIG);
     assert_int_equal(exec_new(&x, g, &(struct exec_options){.last = inside}, &e), FL_CONFIG);
@@ -243,7 +234,6 @@ static void nan_goes_through(void **state)
     struct exec *x = make(KERNELS_OPENBLAS, 1, 1, 0, -1);
     float *in = exec_input_buffer(x, 0);
     const float *out;
-    (void)state;
     for (int i = 0; i < PIXELS; i++)
         in[i] = NAN;
     run(x, 0, g->n_nodes - 1, 1);
@@ -259,7 +249,6 @@ static void layers_are_timed(void **state)
     struct profile p;
     struct error e;
     double sum = 0;
-    (void)state;
     assert_int_equal(profile_run(&p, x, g, 0, g->n_nodes - 1, 1, 2, 20, &e), FL_OK);
     assert_int_equal(p.n_layers, g->n_nodes);
     assert_true(p.min_ms > 0 && p.min_ms <= p.median_ms && p.median_ms <= p.p99_ms);
@@ -277,7 +266,6 @@ static void layers_are_timed(void **state)
 static void kernels_have_names(void **state)
 {
     enum exec_kernels k;
-    (void)state;
     for (enum exec_kernels i = KERNELS_AUTO; i <= KERNELS_REFERENCE; i++) {
         assert_int_equal(engine_parse_kernels(engine_kernels_name(i), &k, NULL), FL_OK);
         assert_int_equal(k, i);
@@ -312,7 +300,6 @@ static void heads_are_views(void **state)
     /* In the second a value that is transposed crosses a cut alone, and so lies by itself. */
     static const char *const movers[2][3] = {{"Transpose", "Split", "Squeeze"},
                                              {"Gather", "Gather", "Gather"}};
-    (void)state;
     for (int m = 0; m < 2; m++) {
         struct graph *attention;
         struct exec *x;
@@ -397,7 +384,6 @@ static void run_many(const struct graph *net, bool only_stops, bool stops)
 static void large_batches_go_in_parts(void **state)
 {
     static const char *const models[] = {MODEL, "tests/conformance/cases/graph_dense_block/model.onnx"};
-    (void)state;
     for (int m = 0; m < 2; m++) {
         struct graph *net;
         struct error e;
@@ -417,7 +403,6 @@ static void joined_layers_are_views(void **state)
     struct error e;
     struct exec_options o = {.max_batch = 3, .last = -1};
     int views = 0, apart = 0;
-    (void)state;
     assert_int_equal(graph_load(&dense, "tests/conformance/cases/graph_dense_block/model.onnx", NULL, &e),
                      FL_OK);
     assert_int_equal(exec_new(&x, dense, &o, &e), FL_OK);

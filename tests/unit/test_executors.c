@@ -4,13 +4,11 @@
 
 static void test_keeps_the_batch_where_memory_is_plenty(void **state)
 {
-    (void)state;
     assert_int_equal(executors_batch(100, 3200, 32, 4, 4 * 3300), 32);
 }
 
 static void test_runs_fewer_rows_at_once_where_memory_is_short(void **state)
 {
-    (void)state;
     assert_int_equal(executors_batch(100, 3200, 32, 4, 4 * 3299), 31);
     assert_int_equal(executors_batch(100, 3200, 32, 4, 4 * 500), 4);
     assert_int_equal(executors_batch(100, 3200, 32, 4, 4 * 200), 1);
@@ -18,7 +16,6 @@ static void test_runs_fewer_rows_at_once_where_memory_is_short(void **state)
 
 static void test_no_row_fits(void **state)
 {
-    (void)state;
     assert_int_equal(executors_batch(100, 3200, 32, 4, 4 * 199), 0);
     assert_int_equal(executors_batch(1000, 3200, 32, 4, 4 * 900), 0);
 }

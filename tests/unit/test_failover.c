@@ -40,7 +40,6 @@ static bool connected(void *arg, int broker)
 static int set_up(void **state)
 {
     const struct failover_io io = {NULL, send_it, connected};
-    (void)state;
     memset(&w, 0, sizeof w);
     w.now = 1000 * NS_PER_S;
     return failover_new(&w.f, 2, 7, &io);
@@ -48,7 +47,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     failover_free(w.f);
     return 0;
 }
@@ -84,7 +82,6 @@ static void pass(int ms, int speaks)
 static void all_goes_to_one_broker(void **state)
 {
     int home;
-    (void)state;
     assert_int_equal(submit(1), FL_OK);
     home = w.to;
     for (uint64_t id = 2; id < 20; id++)
@@ -104,7 +101,6 @@ static void an_only_broker_is_waited_for(void **state)
 {
     const struct failover_io io = {NULL, send_it, connected};
     struct answer down = {.id = 1, .error = FL_UNAVAILABLE, .retry_after_ms = 500};
-    (void)state;
     failover_free(w.f);
     assert_int_equal(failover_new(&w.f, 1, 7, &io), FL_OK);
     submit(1);
@@ -131,7 +127,6 @@ static void what_a_broker_takes_along_is_sent_to_the_next(void **state)
 {
     struct request first;
     int home, other;
-    (void)state;
     submit(1);
     first = w.last;
     home = w.to, other = !home;
@@ -157,7 +152,6 @@ static void what_a_broker_takes_along_is_sent_to_the_next(void **state)
 static void a_silent_broker_is_asked_and_then_left(void **state)
 {
     int home;
-    (void)state;
     submit(1);
     home = w.to;
     pass(250, -1);
@@ -174,7 +168,6 @@ static void a_silent_broker_is_asked_and_then_left(void **state)
 static void a_broker_that_was_started_again_is_asked_again(void **state)
 {
     int home;
-    (void)state;
     submit(1);
     home = w.to;
     failover_started(w.f, home, 5, w.now);
@@ -188,7 +181,6 @@ static void a_broker_that_was_started_again_is_asked_again(void **state)
 static void what_may_be_lost_is_sent_again(void **state)
 {
     int home;
-    (void)state;
     submit(1);
     home = w.to;
     pass(2400, home);
@@ -202,7 +194,6 @@ static void what_may_be_lost_is_sent_again(void **state)
 static void who_cannot_serve_is_not_the_last_word(void **state)
 {
     int home;
-    (void)state;
     submit(1);
     home = w.to;
     assert_false(answer(home, 1, FL_UNAVAILABLE));
@@ -220,7 +211,6 @@ static void what_was_lost_waits_once_until_there_is_room(void **state)
 {
     struct answer full = {.id = 1, .error = FL_OVERLOADED, .retry_after_ms = 300};
     int home, other;
-    (void)state;
     submit(1);
     submit(2);
     home = w.to, other = !home;
@@ -245,7 +235,6 @@ static void what_was_lost_waits_once_until_there_is_room(void **state)
 static void each_request_ends(void **state)
 {
     struct answer a;
-    (void)state;
     submit(1);
     w.gone[0] = w.gone[1] = true;
     submit(2);
@@ -263,7 +252,6 @@ static void each_request_ends(void **state)
 
 static void what_is_sent_again_is_bounded(void **state)
 {
-    (void)state;
     for (uint64_t id = 1; id <= FAILOVER_MOST; id++)
         assert_int_equal(submit(id), FL_OK);
     assert_int_equal(submit(FAILOVER_MOST + 1), FL_AGAIN);

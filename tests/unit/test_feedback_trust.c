@@ -27,7 +27,6 @@ static int tell(struct feedback_trust *t, struct shuffle *random, int n, double 
 
 static void honest_labels_are_believed_soon(void **state)
 {
-    (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct feedback_trust t = {0};
         struct shuffle random;
@@ -44,7 +43,6 @@ static void one_poisoner_in_a_hundred_changes_nothing(void **state)
     struct feedback_trust t = {0};
     struct shuffle random;
     int trusted;
-    (void)state;
     shuffle_seed(&random, 5, 1);
     tell(&t, &random, 20000, 0.01, &trusted);
     assert_true(trusted > 19600);
@@ -53,7 +51,6 @@ static void one_poisoner_in_a_hundred_changes_nothing(void **state)
 static void three_in_ten_are_not_believed(void **state)
 {
     int trusted, all = 0;
-    (void)state;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct feedback_trust t = {0};
         struct shuffle random;
@@ -69,7 +66,6 @@ static void all_wrong_are_not_believed(void **state)
     struct feedback_trust t = {0};
     struct shuffle random;
     int trusted;
-    (void)state;
     shuffle_seed(&random, 7, 1);
     tell(&t, &random, 20000, 1, &trusted);
     assert_int_equal(trusted, 0);
@@ -80,7 +76,6 @@ static void belief_is_lost_and_comes_back(void **state)
     struct feedback_trust t = {0};
     struct shuffle random;
     int trusted;
-    (void)state;
     shuffle_seed(&random, 9, 1);
     tell(&t, &random, 100000, 0, &trusted);
     assert_true(feedback_trusted(&t));

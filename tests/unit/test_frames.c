@@ -20,7 +20,6 @@ static int set_up(void **state)
 {
     struct error e = {0};
     struct socket_options o = {.mandatory = true};
-    (void)state;
     context = zmq_ctx_new();
     zmq_msg_init(&payload);
     return frames_socket(&router, context, ZMQ_ROUTER, FRAMES_BIND, "inproc://here", &o, NULL, &e) ||
@@ -29,7 +28,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     zmq_msg_close(&payload);
     zmq_close(dealer);
     zmq_close(router);
@@ -68,7 +66,6 @@ static void test_there_and_back(void **state)
 {
     struct error e = {0};
     struct peer from;
-    (void)state;
     fill_payload(400);
     assert_int_equal(frames_send(dealer, NULL, request(5, 100), &payload), FL_OK);
     assert_int_equal(zmq_msg_size(&payload), 0); /* moved */
@@ -85,7 +82,6 @@ static void test_there_and_back(void **state)
 
 static void test_sending_checks_the_payload(void **state)
 {
-    (void)state;
     fill_payload(396);
     assert_int_equal(frames_send(dealer, NULL, request(1, 100), &payload), FL_SHAPE);
     assert_int_equal(zmq_msg_size(&payload), 396); /* still the caller's */
@@ -95,7 +91,6 @@ static void test_sending_checks_the_payload(void **state)
 static void test_unknown_peer(void **state)
 {
     struct peer nobody = {.size = 5, .id = "nobod"};
-    (void)state;
     message.type = MESSAGE_STATUS;
     assert_int_equal(frames_send(router, &nobody, &message, NULL), FL_UNAVAILABLE);
 }
@@ -106,7 +101,6 @@ static void test_full_queue(void **state)
     struct socket_options o = {.high_water = 3, .immediate = true};
     void *push, *pull;
     int rc = FL_OK, sent = 0, received = 0;
-    (void)state;
     assert_int_equal(frames_socket(&push, context, ZMQ_PUSH, FRAMES_BIND, "inproc://full", &o, NULL, &e),
                      FL_OK);
     fill_payload(40);
@@ -160,7 +154,6 @@ static void test_garbage_is_consumed_whole(void **state)
     size_t size;
     const char *bytes = (const char *)good;
     char numbers[44] = {0};
-    (void)state;
     assert_int_equal(message_encode(request(9, 10), good, sizeof good, &size), FL_OK);
     send_raw(1, "", (size_t)0);
     refused("version 0");
@@ -193,7 +186,6 @@ static void test_addresses_that_are_refused(void **state)
     };
     struct error e = {0};
     void *socket;
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(frames_socket(&socket, context, ZMQ_PULL, FRAMES_BIND, bad[i][0], NULL, NULL, &e),
                          FL_CONFIG);
@@ -248,7 +240,6 @@ static void test_names_and_bound_addresses(void **state)
     struct error e = {0};
     char own[300] = "tcp://";
     void *socket;
-    (void)state;
 
     passes("tcp://localhost:*", NULL, NULL, "127.0.0.1");
     passes("tcp://127.0.0.1:*", NULL, NULL, "localhost");
@@ -280,7 +271,6 @@ static void test_who_does_not_listen(void **state)
     struct error e = {0};
     void *socket;
     size_t size = sizeof endpoint;
-    (void)state;
 
     assert_non_null(mkdtemp(folder));
     snprintf(endpoint, sizeof endpoint, "ipc://%s/socket", folder);
@@ -309,7 +299,6 @@ static void test_a_removed_socket_is_made_again(void **state)
     struct error e = {0};
     void *pull, *push[3];
     char byte;
-    (void)state;
 
     assert_non_null(mkdtemp(folder));
     snprintf(endpoint, sizeof endpoint, "ipc://%s/deep/socket", folder);
@@ -343,7 +332,6 @@ static void test_occupied_port(void **state)
     char endpoint[128];
     size_t size = sizeof endpoint;
     void *first, *second;
-    (void)state;
     assert_int_equal(
         frames_socket(&first, context, ZMQ_PULL, FRAMES_BIND, "tcp://127.0.0.1:*", NULL, NULL, &e), FL_OK);
     zmq_getsockopt(first, ZMQ_LAST_ENDPOINT, endpoint, &size);
@@ -360,7 +348,6 @@ static void test_ipc_paths(void **state)
     struct stat st;
     void *first, *second;
     FILE *f;
-    (void)state;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/a/b/socket", folder);
     snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
@@ -391,7 +378,6 @@ static void test_stale_ipc_socket(void **state)
     struct error e = {0};
     void *socket;
     pid_t child;
-    (void)state;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/socket", folder);
     snprintf(endpoint, sizeof endpoint, "ipc://%s", path);

@@ -9,7 +9,6 @@
 static void test_agreement_by_hand(void **state)
 {
     struct gap_counts c = {298, 0, 0, false};
-    (void)state;
     assert_false(gap_is_below(&c, 0.01, 0.05)); /* 0.99^298 = 0.0500388 */
     c.n = 299;
     assert_true(gap_is_below(&c, 0.01, 0.05)); /* 0.0495384 */
@@ -45,7 +44,6 @@ static double rejected(int n, double lose, double win, double gap, double delta)
 static void test_it_errs_at_most_as_often_as_it_says(void **state)
 {
     double most = 0;
-    (void)state;
     for (double win = 0.002; win < 0.3; win *= 2.5) {
         double often = rejected(60, win + 0.1, win, 0.1, 0.05);
         assert_true(often <= 0.05);
@@ -65,7 +63,6 @@ static void test_the_bound_covers(void **state)
         double lost, won;
     } of[] = {{200, 0.009, 0.0005}, {300, 0.0075, 0.0005}, {500, 0.02, 0.012}, {5000, 0.004, 0.002}};
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 3, 3);
     for (int k = 0; k < 4; k++) {
         int covered = 0;
@@ -87,7 +84,6 @@ static void test_the_bound_narrows_and_knows_its_ends(void **state)
 {
     struct gap_counts c = {1000, 0, 0, true};
     double none = gap_upper_bound(&c, 0.05), last = 1;
-    (void)state;
     assert_true(none > 0.003 && none < 0.005); /* no loss seen is not no loss */
     assert_true(gap_upper_bound(&(struct gap_counts){10000, 0, 0, true}, 0.05) < none);
     for (c.n = 100; c.n <= 1000000; c.n *= 10) {
@@ -113,7 +109,6 @@ static void test_points_needed(void **state)
 {
     int64_t n = gap_points_needed(0.01, 0.05, true);
     struct gap_counts enough = {n, 0, 0, true}, few = {n - 1, 0, 0, true};
-    (void)state;
     assert_true(n > 299 && n < 500);
     assert_true(gap_is_below(&enough, 0.01, 0.05));
     assert_false(gap_is_below(&few, 0.01, 0.05));

@@ -27,7 +27,6 @@ static struct graph *load(const char *name, bool as_written)
 static void test_residual_and_activation_are_fused(void **state)
 {
     struct graph *g = load("graph_conv_residual_relu", false);
-    (void)state;
     assert_int_equal(g->n_nodes, 1);
     assert_string_equal(g->nodes[0].op->name, "Conv");
     assert_int_equal(g->nodes[0].post.activation, ACT_RELU);
@@ -54,7 +53,6 @@ static void test_activations_are_recognised(void **state)
                  {"graph_conv_batchnorm_relu", ACT_RELU},
                  {"graph_conv_then_bias", ACT_RELU},
                  {"graph_matmul_add_relu", ACT_RELU}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct graph *g = load(cases[i].name, false);
         assert_int_equal(g->n_nodes, 1);
@@ -74,7 +72,6 @@ static bool has_node(const struct graph *g, const char *op)
 /* What exporters write in parts is one operator again; what only looks like it stays as it is. */
 static void test_activations_have_names(void **state)
 {
-    (void)state;
     assert_string_equal(activation_name(ACT_NONE), "");
     for (int a = ACT_NONE + 1; a <= ACT_LAST; a++)
         assert_true(activation_name(a) && *activation_name(a));
@@ -92,7 +89,6 @@ static void test_patterns_are_recognised(void **state)
                  {"graph_gelu_tanh", "Gelu", 1},
                  {"graph_nearly_gelu", "Erf", 5},
                  {"graph_centred_columns", "ReduceMean", 2}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct graph *g = load(cases[i].name, false);
         assert_int_equal(g->n_nodes, cases[i].nodes);
@@ -105,7 +101,6 @@ static void test_patterns_are_recognised(void **state)
 static void test_products_of_tokens_are_fused(void **state)
 {
     struct graph *g = load("graph_attention_one_product", false);
-    (void)state;
     assert_true(has_node(g, "Gemm"));
     assert_false(has_node(g, "Add"));
     assert_false(has_node(g, "Mul"));
@@ -118,7 +113,6 @@ static void test_products_of_tokens_are_fused(void **state)
 static void test_what_is_read_elsewhere_is_not_fused(void **state)
 {
     struct graph *g = load("graph_intermediate_output", false);
-    (void)state;
     assert_int_equal(g->n_nodes, 2);
     assert_string_equal(g->values[g->outputs[0]].name, "c");
     graph_free(g);
@@ -131,7 +125,6 @@ static void test_shape_arithmetic_dies(void **state)
 {
     struct graph *g = load("graph_view_free_batch", false);
     const struct value *v;
-    (void)state;
     assert_int_equal(g->n_nodes, 1);
     assert_true(g->free_batch);
     v = &g->values[g->outputs[0]];
@@ -149,7 +142,6 @@ static void test_shape_arithmetic_dies(void **state)
 static void test_batch_is_free_only_where_it_means_the_same(void **state)
 {
     struct graph *g = load("graph_fixed_batch_view", false);
-    (void)state;
     assert_false(g->free_batch); /* Reshape to [1, -1] */
     graph_free(g);
     g = load("squeeze_all", false);
@@ -168,7 +160,6 @@ static void test_cuts_in_a_chain(void **state)
     struct graph *g = load("graph_batchnorm_relu_conv", true);
     struct cut *cut;
     int n;
-    (void)state;
     assert_int_equal(graph_cuts(g, &cut, &n, NULL), FL_OK);
     assert_int_equal(n, 2);
     assert_int_equal(cut[1].node, 1);
@@ -185,7 +176,6 @@ static void test_nothing_is_cut_inside_a_block(void **state)
     struct graph *g = load("graph_conv_residual_relu", true);
     struct cut *cut;
     int n;
-    (void)state;
     assert_int_equal(graph_cuts(g, &cut, &n, NULL), FL_OK);
     assert_int_equal(n, 1); /* after Add, before Relu: the block ends after the Relu, where the model does */
     assert_false(cut[0].after_block);
@@ -196,7 +186,6 @@ static void test_nothing_is_cut_inside_a_block(void **state)
 static void test_costs(void **state)
 {
     struct graph *g = load("conv_free_batch", false);
-    (void)state;
     assert_int_equal((int)graph_node_flops(g, 0, 1), 2 * 8 * 36 * 4 * 9);
     assert_int_equal((int)graph_node_flops(g, 0, 3), 3 * 2 * 8 * 36 * 4 * 9);
     assert_int_equal(graph_node_parameters(g, 0), 8 * 4 * 9 + 8);
@@ -208,7 +197,6 @@ static void test_costs(void **state)
 static void test_branches_and_functions_are_put_in_place(void **state)
 {
     struct graph *g = load("load_if_shape", false);
-    (void)state;
     assert_int_equal(g->n_nodes, 3); /* Conv with Relu, GlobalAveragePool, Squeeze */
     assert_string_equal(g->nodes[2].op->name, "Squeeze");
     assert_true(g->free_batch);
@@ -243,7 +231,6 @@ static void test_free_sizes_are_given_by_name_or_place(void **state)
     struct tensor shape = {.rank = 4, .dim = {1, 3, 9, 7}}, flat = {.rank = 3, .dim = {1, 3, 9}};
     struct error e = {FL_OK, ""};
     struct graph *g;
-    (void)state;
     for (int k = 0; k < 4; k++) {
         assert_int_equal(load_shaped(&g, models[k % 2], k < 2 ? "x" : NULL, shape, &e), FL_OK);
         assert_true(g->free_batch); /* dim 0 of the shape says no more than that there is a batch */
@@ -267,7 +254,6 @@ static void test_tensor_files(void **state)
     char path[] = "/tmp/freezeline-tensor-XXXXXX";
     struct error e = {FL_OK, ""};
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0);
     assert_int_equal(onnx_tensor_write(&t, "t", path, &e), FL_OK);
     assert_int_equal(onnx_tensor_read(&back, path, &e), FL_OK);

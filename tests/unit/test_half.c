@@ -5,7 +5,6 @@
 
 static void test_values(void **state)
 {
-    (void)state;
     assert_int_equal(half_from_float(0), 0);
     assert_int_equal(half_from_float(1), 0x3c00);
     assert_int_equal(half_from_float(-2), 0xc000);
@@ -23,7 +22,6 @@ static void test_values(void **state)
 
 static void test_round_trip_of_all_halves(void **state)
 {
-    (void)state;
     for (uint32_t h = 0; h < 0x10000; h++) {
         float f = half_to_float((uint16_t)h), g;
         uint16_t in[16];
@@ -43,7 +41,6 @@ static void test_products_match_the_plain_ones(void **state)
 {
     static const int cols[] = {1, 3, 15, 16, 17, 31, 32, 33, 100, 640, 1030},
                      batch[] = {1, 2, 3, 4, 5, 7, 32};
-    (void)state;
     for (size_t t = 0; t < 3 * 7 * sizeof cols / sizeof *cols; t++) {
         int n = batch[t / 3 % 7], rows = 11, c = cols[t / 21];
         uint16_t *w = malloc((size_t)(rows * c) * sizeof *w);
@@ -83,7 +80,6 @@ static void test_products_match_the_plain_ones(void **state)
 /* |x - w|^2 from products, and which are within the bound: all in order, the bound itself, NaN as 0. */
 static void test_nearer_is_told(void **state)
 {
-    (void)state;
     for (int level = HALF_PLAIN; level <= HALF_AVX512; level++) {
         float dot[37], w2[37];
         int32_t which[37];
@@ -110,7 +106,6 @@ static void test_nearer_is_told(void **state)
 static void test_finite(void **state)
 {
     uint16_t h[] = {0, 0x7bff, 0x7c00};
-    (void)state;
     assert_true(half_all_finite(h, 2));
     assert_false(half_all_finite(h, 3));
 }

@@ -18,7 +18,6 @@ static uint64_t looks(struct hang *h, int64_t pid, bool silent, uint64_t from, u
 static void test_silence_is_counted(void **state)
 {
     struct hang h = {0};
-    (void)state;
 
     assert_int_equal(looks(&h, 7, false, 1, 100), 0);
     assert_int_equal(looks(&h, 7, true, 200 * NS_PER_S, 7), 0);
@@ -31,7 +30,6 @@ static void test_silence_is_counted(void **state)
 static void test_a_machine_that_slept_is_no_silence(void **state)
 {
     struct hang h = {0};
-    (void)state;
 
     assert_false(hang_look(&h, 7, false, NS_PER_S, LIMIT));
     assert_false(hang_look(&h, 7, true, 4000 * NS_PER_S, LIMIT)); /* an hour later: nobody was heard */

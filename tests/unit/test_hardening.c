@@ -123,7 +123,6 @@ static void folders_elsewhere_are_not_written(void **state)
     char folder[] = "/tmp/freezeline-confine-XXXXXX", line[80];
     int status;
     pid_t child;
-    (void)state;
 
     assert_non_null(mkdtemp(folder));
     if (!(child = fork()))
@@ -141,7 +140,6 @@ static void what_no_service_needs_is_refused(void **state)
 {
     int status;
     pid_t child = fork();
-    (void)state;
 
     assert_true(child >= 0);
     if (!child)

@@ -31,7 +31,6 @@ static void assert_within_1_percent(uint64_t measured, uint64_t exact)
 
 static void test_every_value_alone(void **state)
 {
-    (void)state;
     for (double ns = 1e3; ns <= 1e11; ns *= 1.003) {
         memset(&h, 0, sizeof h);
         histogram_record(&h, (uint64_t)ns);
@@ -47,7 +46,6 @@ static void test_against_sorted_samples(void **state)
     static uint64_t sample[N];
     static const double shares[] = {0, 0.001, 0.25, 0.5, 0.9, 0.99, 0.999, 1};
     double sum = 0;
-    (void)state;
     memset(&h, 0, sizeof h);
     for (int i = 0; i < N; i++) {
         sample[i] = (uint64_t)pow(10, 3 + 8 * uniform()); /* 1 us .. 100 s */
@@ -67,7 +65,6 @@ static void test_against_sorted_samples(void **state)
 static void test_merge_is_recording_both(void **state)
 {
     static struct histogram both;
-    (void)state;
     memset(&h, 0, sizeof h);
     memset(&other, 0, sizeof other);
     memset(&both, 0, sizeof both);
@@ -84,7 +81,6 @@ static void test_merge_is_recording_both(void **state)
 
 static void test_buckets_cover_all_durations(void **state)
 {
-    (void)state;
     for (unsigned i = 0; i + 1 < HISTOGRAM_BUCKETS; i++) {
         uint64_t upper = histogram_upper_ns(i);
         assert_int_equal(histogram_bucket(upper - 1), i);
@@ -94,7 +90,6 @@ static void test_buckets_cover_all_durations(void **state)
 
 static void test_ranks_are_sorted_samples(void **state)
 {
-    (void)state;
     memset(&h, 0, sizeof h);
     for (uint64_t i = 100; i > 0; i--)
         histogram_record(&h, i);
@@ -105,7 +100,6 @@ static void test_ranks_are_sorted_samples(void **state)
 
 static void test_extremes(void **state)
 {
-    (void)state;
     memset(&h, 0, sizeof h);
     histogram_record(&h, 0);
     histogram_record(&h, UINT64_MAX);

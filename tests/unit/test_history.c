@@ -28,7 +28,6 @@ static void round_trip(void **state)
 {
     struct history_event in = sample(), out;
     char *line = history_format(&in);
-    (void)state;
     assert_non_null(line);
     assert_null(strchr(line, '\n'));
     assert_int_equal(history_parse(&out, line, strlen(line), NULL), FL_OK);
@@ -47,7 +46,6 @@ static void the_longest_event_fits_a_line(void **state)
 {
     struct history_event in = sample(), out;
     char *line;
-    (void)state;
     in.n_exits = PIPELINE_MAX_EXITS;
     for (int i = 0; i < in.n_exits; i++) {
         memset(in.exit[i].name, 'x', sizeof in.exit[i].name - 1);
@@ -92,7 +90,6 @@ static void what_is_no_event_is_refused(void **state)
     };
     struct history_event in = sample(), out;
     char *line = history_format(&in), *big = calloc(1, HISTORY_LINE_BYTES + 2);
-    (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char *bad = changed(line, wrong[i][0], wrong[i][1]);
         if (history_parse(&out, bad, strlen(bad), NULL) != FL_CORRUPT)
@@ -111,7 +108,6 @@ static void nothing_in_it_commands_a_terminal(void **state)
 {
     struct history_event in = sample(), out;
     char *line;
-    (void)state;
     strcpy(in.why, "\033[2Jgone\n");
     line = history_format(&in);
     assert_int_equal(history_parse(&out, line, strlen(line), NULL), FL_OK);

@@ -15,7 +15,6 @@ static int parse(const char *text, struct error *e)
 static void test_usual(void **state)
 {
     struct error e = {FL_OK, ""};
-    (void)state;
     assert_int_equal(
         parse("# ours\n\nnode1 slots=4 max_slots=8 # fast\r\n\tme@10.7.0.2\tslots=2\n[fd00::3]\nfd00::4\n"
               "node1 slots=2\nnode5",
@@ -43,7 +42,6 @@ static void test_refused(void **state)
 {
     struct error e = {FL_OK, ""};
     char many[8192] = "";
-    (void)state;
     refused("", "names no host");
     refused("# only this\n", "names no host");
     refused("a\n-oProxyCommand=x\n", "hosts:2: no host:");

@@ -61,7 +61,6 @@ static void test_everything(void **state)
                                       "flow",    "exits", "timeline", "processes"};
     json_t *doc = sample_document(3, 1000, 0.25, 0.95);
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(make(doc, &e), FL_OK);
     assert_true(xml_well_formed(page));
@@ -87,7 +86,6 @@ static void test_not_valid(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95);
     struct error e = {0};
-    (void)state;
 
     json_object_set_new(doc, "valid", json_false());
     json_object_set_new(doc, "doubts", json_pack("[s, s]", "the <sender> was late", "requests were lost"));
@@ -101,7 +99,6 @@ static void test_many_failures_are_in_the_headline(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95);
     struct error e = {0};
-    (void)state;
 
     json_object_set_new(doc, "errors", json_integer(505)); /* of 1,010 */
     assert_int_equal(make(doc, &e), FL_OK);
@@ -119,7 +116,6 @@ static void test_the_headline_says_what_is_saved(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95);
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(make(doc, &e), FL_OK);
     assert_non_null(strstr(page, "caches takes 40% less time than whole, on average"));
@@ -131,7 +127,6 @@ static void test_tiles_show_percentiles_that_were_seen(void **state)
 {
     json_t *doc = sample_document(3, 500, 0.25, 0.95);
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(make(doc, &e), FL_OK);
     assert_non_null(strstr(page, "<dt>p99</dt>"));
@@ -147,7 +142,6 @@ static void test_a_ratio_whose_interval_is_not_known(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95), *ratio;
     struct error e = {0};
-    (void)state;
 
     ratio = json_array_get(json_object_get(json_object_get(doc, "against"), "ratios"), 0);
     json_object_set_new(ratio, "low", json_null());
@@ -175,7 +169,6 @@ static void test_names_of_ratios_stay_apart(void **state)
          "a-pipeline-with-a-long-name-for-resnet18 in one process", "process</text>"},
         {"demo", "demo in one process", "p50: demo / demo in one process"},
     };
-    (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *doc = sample_document(3, 1000, 0.25, 0.95), *ratio;
@@ -196,7 +189,6 @@ static void test_a_sweep_shows_what_was_offered(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95), *sweep = json_object_get(doc, "sweep");
     struct error e = {0};
-    (void)state;
 
     json_object_set_new(json_array_get(sweep, 0), "offered_rps", json_real(51.25));
     json_object_set_new(json_array_get(sweep, 1), "offered_rps", json_real(97.75));
@@ -210,7 +202,6 @@ static void test_nothing(void **state)
 {
     json_t *doc = json_pack("{s:s, s:i}", "format", "freezeline-bench", "version", 1);
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(make(doc, &e), FL_OK);
     assert_true(xml_well_formed(page));
@@ -275,7 +266,6 @@ static void test_hostile(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95);
     int pages = 0;
-    (void)state;
 
     try_all(doc, doc, &pages);
     assert_true(pages > 700);
@@ -287,7 +277,6 @@ static void test_long_lists(void **state)
 {
     json_t *doc = sample_document(3, 1000, 0.25, 0.95), *list = json_array(), *exits = json_array();
     struct error e = {0};
-    (void)state;
 
     for (int i = 0; i < 50000; i++) {
         json_array_append_new(list, json_pack("{s:i, s:i, s:i, s:s}", "t", i, "sent", i % 100, "answered", 50,
@@ -339,7 +328,6 @@ static void test_load(void **state)
     json_t *doc = sample_document(3, 1000, 0.25, 0.95), *none;
     char *text = json_dumps(doc, JSON_INDENT(1)), *deep = malloc(100000);
     struct error e;
-    (void)state;
 
     assert_int_equal(load(text, strlen(text), &e), FL_OK);
     for (size_t n = 0; n < strlen(text); n += 97)
@@ -370,7 +358,6 @@ static void test_histograms(void **state)
     json_t *h = sample_histogram(1000, 10000);
     struct spread s;
     struct error e;
-    (void)state;
 
     assert_int_equal(spread_read(&s, h, &e), FL_OK);
     assert_true(fabs(spread_quantile_us(&s, 0.5) - 1000) < 12);
@@ -394,7 +381,6 @@ static void test_no_room(void **state)
     json_t *doc = sample_document(3, 1000, 0.25, 0.95);
     struct error e;
     struct stat st;
-    (void)state;
 
     assert_int_equal(html_report_write(doc, "/nowhere/x.html", &e), FL_IO);
     if (!stat("/dev/full", &st)) {

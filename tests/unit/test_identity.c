@@ -33,7 +33,6 @@ static void assert_differs(const char *a, const char *b, const char *says)
 
 static void what_decides_an_answer_is_in_it(void **state)
 {
-    (void)state;
     assert_differs("", "input: {mean: [1], std: [2]}\n", "none then, mean 1; std 2 now");
     assert_differs("input: {mean: [1], std: [2]}\n", "input: {mean: [1], std: [2.5]}\n",
                    "std 2 then, mean 1; std 2.5");
@@ -53,7 +52,6 @@ static void what_the_wire_rounds_is_in_it(void **state)
     static const char integers[] = "precision: int8\nwire_dtype: bfloat16\nstages: [{last: a}, {}]\n";
     struct identity one = of("wire_dtype: bfloat16\nstages: 1\n"), plain = of("");
     struct identity exact = of("stages: [{last: a}, {}]\n");
-    (void)state;
     assert_differs("", two, "float32 then, float32+wire-bfloat16-");
     assert_differs(two, other, "float32+wire-bfloat16-");
     assert_differs(two, "wire_dtype: bfloat16\nstages: 2\n", "float32+wire-bfloat16-");
@@ -68,7 +66,6 @@ static void another_network_or_precision_is_another(void **state)
 {
     char text[IDENTITY_DIFFERENCE_BYTES];
     struct identity a = of(""), b = a;
-    (void)state;
     b.model[15] ^= 1;
     identity_seal(&b);
     assert_memory_not_equal(a.digest, b.digest, DIGEST_BYTES);
@@ -86,7 +83,6 @@ static void nothing_else_is_in_it(void **state)
     struct identity a = of("input: {std: [2], mean: [128]}\n"),
                     b = of("name: other\nstate: elsewhere\nstages: 3\nexits: none\ncache: {kind: knn, k: 3}\n"
                            "broker: {retries: 5}\ninput: {mean: [128.0], std: [2.00]}\n");
-    (void)state;
     assert_memory_equal(a.digest, b.digest, DIGEST_BYTES);
     assert_string_equal(identity_difference(&a, &b, text), "");
 }
@@ -96,7 +92,6 @@ static void activations_do_not_depend_on_labels(void **state)
 {
     struct identity a = of("labels: [cat, dog]\n"), b = of("labels: [dog, cat]\n"),
                     c = of("input: {mean: [1], std: [2]}\n");
-    (void)state;
     assert_true(identity_of_activations(&a) == identity_of_activations(&b));
     assert_true(identity_of_activations(&a) != identity_of_activations(&c));
 }
@@ -106,7 +101,6 @@ static void a_section_that_does_not_fit_ends_in_its_digest(void **state)
     static const char yaml[] = "model: m\ninput: {mean: [1, 2.5], std: [3, 4]}\n";
     struct pipeline *p = NULL;
     char narrow[32], again[32], wide[64];
-    (void)state;
     assert_int_equal(pipeline_parse(&p, yaml, sizeof yaml - 1, "p.yaml", NULL, 0, NULL), FL_OK);
     assert_string_equal(pipeline_section_text(p, "input", wide, sizeof wide), "mean 1 2.5; std 3 4");
     assert_string_equal(pipeline_section_text(p, "input", narrow, sizeof narrow), "mean 1 2.5; std 3 4");

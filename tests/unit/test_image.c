@@ -124,7 +124,6 @@ static void test_pixels_as_stored(void **state)
         {4, PNG_COLOR_TYPE_GRAY, "\x88", 1, 0, {136, 136, 136}},
         {1, PNG_COLOR_TYPE_GRAY, "\xff", 1, 0, {255, 255, 255}},
     };
-    (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error e = {0};
@@ -145,7 +144,6 @@ static void test_inks(void **state)
     tjhandle j = tjInitCompress();
     struct error e = {0};
     struct image image;
-    (void)state;
 
     for (int i = 0; i < 16 * 16; i++) /* inverted, as Adobe stores them */
         memcpy(cmyk + 4 * i, "\xc8\x1e\x3c\xff", 4);
@@ -166,7 +164,6 @@ static void test_jpeg_without_its_end(void **state)
     struct image image;
     FILE *f = fopen(make_jpeg("end.jpg", 32, 32), "rb");
     size_t n;
-    (void)state;
 
     assert_non_null(f);
     n = fread(bytes, 1, sizeof bytes - 20, f);
@@ -191,7 +188,6 @@ static void test_orientation(void **state)
     };
     static const int expected[] = {6, 6, 1, 1, 1};
     enum { NOTE = 26, SEGMENT = 2 + 2 + 6 + NOTE };
-    (void)state;
 
     for (int i = 0; i < 5; i++) {
         uint8_t bytes[4000];
@@ -246,7 +242,6 @@ static void check_halves(const char *path, int side, float tolerance)
 static void test_png_sizes(void **state)
 {
     static const int sides[] = {1, 8, 32, 33, 100};
-    (void)state;
 
     for (size_t i = 1; i < sizeof sides / sizeof sides[0]; i++) {
         const char *path = make_png("a.png", sides[i], sides[i]);
@@ -257,7 +252,6 @@ static void test_png_sizes(void **state)
 
 static void test_jpeg(void **state)
 {
-    (void)state;
     check_halves(make_jpeg("a.jpg", 64, 48), 32, 12);
     check_halves(make_jpeg("a.jpg", 16, 16), 32, 12);
 }
@@ -267,7 +261,6 @@ static void test_grey_model_and_normalisation(void **state)
     struct pipeline p = {.n_mean = 1, .n_std = 1, .mean = {10}, .std = {2}};
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 1, 2, 2}}, t;
     struct error e;
-    (void)state;
 
     assert_int_equal(input_file_read(&t, make_png("g.png", 2, 2), &input, &p, &e), FL_OK);
     assert_true(((float *)t.data)[0] == (76 - 10) / 2); /* 0.299 x 255, rounded */
@@ -280,7 +273,6 @@ static void test_npy_input(void **state)
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 2, 2}};
     struct tensor bytes = {.dtype = TENSOR_U8, .rank = 3, .dim = {3, 2, 2}}, t;
     struct error e;
-    (void)state;
 
     assert_int_equal(tensor_alloc(&bytes), FL_OK);
     memset(bytes.data, 9, 12);
@@ -314,7 +306,6 @@ static void test_layouts_of_arrays(void **state)
     struct pipeline p = {.n_mean = 1, .n_std = 1, .mean = {1}, .std = {2}};
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 3, 2, 4}}, t;
     struct error e;
-    (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct tensor a = {.dtype = cases[i].dtype, .rank = cases[i].rank};
@@ -343,7 +334,6 @@ static void test_what_models_take(void **state)
     struct tensor input = {.dtype = TENSOR_F32, .rank = 4, .dim = {1, 8, 10, 3}}, t;
     struct pipeline p = {.n_mean = 3, .n_std = 1, .mean = {5, 0, 55}, .std = {10}};
     struct error e;
-    (void)state;
 
     assert_int_equal(input_file_read(&t, make_png("h.png", 10, 8), &input, &p, &e), FL_OK);
     assert_true(((float *)t.data)[0] == 25 && ((float *)t.data)[1] == 0 && ((float *)t.data)[2] == -5.5f);
@@ -374,7 +364,6 @@ static int load(const char *path)
 static void test_refused(void **state)
 {
     FILE *f;
-    (void)state;
 
     assert_int_equal(load(in_folder("none.png")), FL_NOT_FOUND);
     f = fopen(in_folder("text.png"), "wb");
@@ -400,7 +389,6 @@ static void test_huge_claims(void **state)
     const char *path = make_png("huge.png", 4, 4);
     uint8_t ihdr[8] = {0, 0, 0x7f, 0xff, 0, 0, 0x7f, 0xff};
     FILE *f = fopen(path, "r+b");
-    (void)state;
 
     assert_non_null(f);
     fseek(f, 16, SEEK_SET);
@@ -425,7 +413,6 @@ static void test_huge_claims(void **state)
 
 static void test_flipped_bytes(void **state)
 {
-    (void)state;
     for (int kind = 0; kind < 2; kind++) {
         for (long at = 0; at < 400; at += 3) {
             const char *path = kind ? make_jpeg("flip.jpg", 16, 16) : make_png("flip.png", 16, 16);

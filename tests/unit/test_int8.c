@@ -62,7 +62,6 @@ static void test_products_are_exact(void **state)
     static const int rows[] = {1, 2, 15, 16, 17, 33, 50, 64, 80, 100}, cols[] = {1, 3, 4, 5, 63, 64, 66, 130},
                      batch[] = {1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17};
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 3, 0);
     for (int i = 0; i < 10 * 8; i++)
         check_product(1 + i % 3, rows[i % 10], cols[i / 10], batch[i % 11], &s);
@@ -76,7 +75,6 @@ static void test_largest_sums_fit(void **state)
     float *row = malloc(INT8_MAX_COLS * sizeof *row);
     uint8_t *x = malloc(INT8_MAX_COLS);
     int32_t y[INT8_PANEL];
-    (void)state;
     memset(x, 255, INT8_MAX_COLS);
     assert_int_equal(int8_new(&w, 1, 2, INT8_MAX_COLS), FL_OK);
     for (int sign = -1; sign <= 1; sign += 2) {
@@ -100,7 +98,6 @@ static void test_rows_come_back_within_half_a_step(void **state)
     struct int8_rows w, copy, again;
     float x[37], y[37], bias = 0.5f, sum;
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 4, 0);
     assert_int_equal(int8_new(&w, 2, 3, 37), FL_OK);
     for (int r = 0; r < 6; r++) {
@@ -133,7 +130,6 @@ static void test_numbers_are_rounded_to_the_nearest_byte(void **state)
     float x[100], s, worst;
     uint8_t q[100], p[100];
     struct shuffle r;
-    (void)state;
     shuffle_seed(&r, 5, 0);
     for (int n = 1; n < 100; n++) {
         for (int i = 0; i < n; i++)
@@ -165,7 +161,6 @@ static void test_zeros_and_what_is_no_number(void **state)
 {
     float x[20] = {0};
     uint8_t q[20];
-    (void)state;
     for (int l = INT8_PLAIN; l <= INT8_AVX2; l++) {
         int8_limit((enum int8_level)l);
         memset(x, 0, sizeof x);

@@ -471,7 +471,6 @@ static void offer(void)
 
 static void under_a_promise_a_process_of_its_own_learns(void **state)
 {
-    (void)state;
     begin_promised();
     for (int i = 0; i < 2; i++) {
         assert_false(counters(i).learner);
@@ -495,7 +494,6 @@ static void under_a_promise_a_process_of_its_own_learns(void **state)
 
 static void what_a_dead_student_had_read_is_read_by_the_next(void **state)
 {
-    (void)state;
     begin_promised();
     push(0);
     settle(0);
@@ -512,7 +510,6 @@ static void what_a_dead_student_had_read_is_read_by_the_next(void **state)
 
 static void an_epoch_made_of_what_serves_no_more_is_not_committed(void **state)
 {
-    (void)state;
     begin_promised();
     snapshot_free(w.service[0].built); /* a new build, while the epoch waits */
     w.service[0].built = build_promised(2);
@@ -538,7 +535,6 @@ static void an_epoch_made_of_what_serves_no_more_is_not_committed(void **state)
 
 static void caches_that_cannot_be_taught_are_only_followed(void **state)
 {
-    (void)state;
     begin(0);
     w.pipeline.updates.learn = true;
     w.service[0].built = build_caches(1);
@@ -556,7 +552,6 @@ static void caches_that_cannot_be_taught_are_only_followed(void **state)
 
 static void updates_go_round_once(void **state)
 {
-    (void)state;
     begin(2);
     calm(NS_PER_S);
     for (int k = 0; k < 20; k++)
@@ -573,7 +568,6 @@ static void updates_go_round_once(void **state)
 static void an_append_whose_answer_is_lost_is_repeated_in_vain(void **state)
 {
     static const enum fault faults[] = {LOST, REPLY_LOST, LATE};
-    (void)state;
     for (int i = 0; i < 3; i++) {
         begin(1);
         calm(NS_PER_S);
@@ -596,7 +590,6 @@ static void an_append_whose_answer_is_lost_is_repeated_in_vain(void **state)
 static void a_commit_whose_answer_is_lost_is_found_done(void **state)
 {
     static const enum fault faults[] = {LOST, REPLY_LOST, LATE};
-    (void)state;
     for (int i = 0; i < 3; i++) {
         begin(2);
         calm(NS_PER_S);
@@ -615,7 +608,6 @@ static void a_commit_whose_answer_is_lost_is_found_done(void **state)
 static void what_a_dead_learner_had_read_is_applied_by_the_next(void **state)
 {
     static const enum keeper_act died[] = {KEEPER_LEARN, KEEPER_COMMIT};
-    (void)state;
     for (int i = 0; i < 2; i++) {
         begin(2);
         calm(NS_PER_S);
@@ -634,7 +626,6 @@ static void what_a_dead_learner_had_read_is_applied_by_the_next(void **state)
 
 static void a_learner_that_slept_is_fenced_off(void **state)
 {
-    (void)state;
     begin(2);
     calm(NS_PER_S);
     push(0);
@@ -653,7 +644,6 @@ static void a_learner_that_slept_is_fenced_off(void **state)
 
 static void an_empty_redis_is_filled_with_what_was_learned(void **state)
 {
-    (void)state;
     begin(2);
     calm(NS_PER_S);
     push(0);
@@ -668,7 +658,6 @@ static void an_empty_redis_is_filled_with_what_was_learned(void **state)
 
 static void a_full_stream_makes_updates_wait(void **state)
 {
-    (void)state;
     begin(1);
     w.pipeline.updates.max_stream = w.redis.max_stream = 5;
     calm(NS_PER_S);
@@ -684,7 +673,6 @@ static void a_full_stream_makes_updates_wait(void **state)
 
 static void what_redis_refuses_puts_off_itself_alone(void **state)
 {
-    (void)state;
     begin(2);
     calm(NS_PER_S);
     w.redis.full = true;
@@ -705,7 +693,6 @@ static void what_redis_refuses_puts_off_itself_alone(void **state)
 
 static void a_redis_that_is_gone_is_asked_ever_more_seldom(void **state)
 {
-    (void)state;
     begin(1);
     w.redis.down = true;
     calm(20 * NS_PER_S);
@@ -721,7 +708,6 @@ static void a_redis_that_is_gone_is_asked_ever_more_seldom(void **state)
 
 static void an_idle_keeper_asks_little(void **state)
 {
-    (void)state;
     begin(1);
     calm(2 * NS_PER_S);
     memset(w.asked, 0, sizeof w.asked);
@@ -733,7 +719,6 @@ static void an_idle_keeper_asks_little(void **state)
 
 static void another_build_stands_aside_until_nobody_has_the_first(void **state)
 {
-    (void)state;
     begin(1);
     calm(NS_PER_S);
     w.service[1].built = build_caches(2);
@@ -758,7 +743,6 @@ static void another_build_stands_aside_until_nobody_has_the_first(void **state)
 /* Damaged where one has it: another puts it there again. */
 static void who_has_the_caches_whole_mends_them(void **state)
 {
-    (void)state;
     begin(2);
     calm(NS_PER_S);
     push(0);
@@ -781,7 +765,6 @@ static void who_has_the_caches_whole_mends_them(void **state)
  * matter. */
 static void what_was_learned_outlives_damage(void **state)
 {
-    (void)state;
     for (uint64_t later = 0; later < NS_PER_S; later += 100 * NS_PER_MS) {
         begin(1);
         calm(NS_PER_S);
@@ -801,7 +784,6 @@ static void what_was_learned_outlives_damage(void **state)
 
 static void the_end_sends_what_waits_gives_the_lease_back_and_saves(void **state)
 {
-    (void)state;
     begin(2);
     calm(NS_PER_S);
     push(0);
@@ -827,7 +809,6 @@ static void the_end_sends_what_waits_gives_the_lease_back_and_saves(void **state
 
 static void who_left_its_files_saves_nothing(void **state)
 {
-    (void)state;
     begin(1);
     calm(NS_PER_S);
     keeper_brain_leave_files(w.service[0].brain);
@@ -841,7 +822,6 @@ static void who_left_its_files_saves_nothing(void **state)
 
 static void alone_it_learns_from_its_own_updates_and_saves(void **state)
 {
-    (void)state;
     begin(0);
     w.pipeline.redis.endpoint = NULL;
     w.service[0].built = build_caches(1);
@@ -929,7 +909,6 @@ static void happen(struct dice *d)
 /* Says which it is, should it fail. */
 static int note_seed(void **state)
 {
-    (void)state;
     if (w.seed)
         print_message("with SEED=%d\n", (int)w.seed);
     return 0;
@@ -967,7 +946,6 @@ static void each_accepted_update_is_applied_once_whatever_happens(void **state)
     const char *one = getenv("SEED"), *stories = getenv("STORIES");
     uint64_t first = one ? strtoull(one, NULL, 10) : 1;
     uint64_t last = one ? first : stories ? strtoull(stories, NULL, 10) : 300;
-    (void)state;
     for (w.seed = first; w.seed <= last; w.seed++)
         story();
     w.seed = 0;
@@ -978,7 +956,6 @@ static void each_accepted_update_is_applied_once_whatever_happens(void **state)
 /* Redis is away, this process ends, the next one sends what the first had: under its numbers, once. */
 static void what_waits_outlives_the_process(void **state)
 {
-    (void)state;
     begin(1);
     calm(NS_PER_S);
     push(0);
@@ -1010,7 +987,6 @@ static void what_waits_outlives_the_process(void **state)
 /* Sends what is on the disk before what is in memory, and goes back to memory alone. */
 static void the_disk_is_emptied_first(void **state)
 {
-    (void)state;
     begin(1);
     calm(NS_PER_S);
     w.redis.down = true;
@@ -1032,7 +1008,6 @@ static void the_disk_is_emptied_first(void **state)
 
 static void the_end_leaves_what_waits_on_the_disk(void **state)
 {
-    (void)state;
     begin(1);
     calm(NS_PER_S);
     w.redis.down = true;
@@ -1051,14 +1026,12 @@ static void the_end_leaves_what_waits_on_the_disk(void **state)
 
 static int make_disk(void **state)
 {
-    (void)state;
     return mkdtemp(disk) ? 0 : -1;
 }
 
 static int remove_disk(void **state)
 {
     char command[64] = "rm -rf ";
-    (void)state;
     return system(strcat(command, disk));
 }
 

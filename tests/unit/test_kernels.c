@@ -380,7 +380,6 @@ static void convolve(uint32_t first, int cases, int64_t most, struct team *team)
 
 static void convolutions(void **state)
 {
-    (void)state;
     for (int i = 0; simd_nth(i); i++) {
         simd_force(simd_nth(i));
         convolve(1, 150, 5, NULL);
@@ -391,7 +390,6 @@ static void convolutions(void **state)
 static void convolutions_on_threads(void **state)
 {
     struct team *team;
-    (void)state;
     assert_int_equal(team_new(&team, 3), FL_OK);
     convolve(99, 80, 5, team);
     team_free(team);
@@ -400,7 +398,6 @@ static void convolutions_on_threads(void **state)
 /* Shapes that Winograd takes, with images whose sides are no multiple of the patch. */
 static void winograd(void **state)
 {
-    (void)state;
     for (int i = 0; i < 12; i++) {
         struct test_case c;
         int64_t batch;
@@ -425,7 +422,6 @@ static void winograd(void **state)
 static void parts_of_wider_images(void **state)
 {
     int taken = 0;
-    (void)state;
     for (int i = 0; i < 150; i++) {
         struct test_case c;
         seed = 12000 + (uint32_t)i;
@@ -455,7 +451,6 @@ static void parts_of_wider_images(void **state)
 static void pools(void **state)
 {
     int taken = 0;
-    (void)state;
     for (int i = 0; i < 120; i++) {
         struct test_case c;
         int64_t batch, k, d;
@@ -483,7 +478,6 @@ static void pools(void **state)
 
 static void products(void **state)
 {
-    (void)state;
     for (int i = 0; i < 80; i++) {
         struct test_case c;
         int64_t batch, k, n;
@@ -514,7 +508,6 @@ static void products(void **state)
 static void many_rows_by_deep_products(void **state)
 {
     struct test_case c;
-    (void)state;
     seed = 1;
     begin(&c, "MatMul");
     add_input(&c, false, 2, (int64_t)20, (int64_t)3000);
@@ -528,7 +521,6 @@ static void activations(void **state)
 {
     static const char *const ops[] = {"Relu", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish",
                                       "Clip", "Tanh",      "Erf",     "Gelu"};
-    (void)state;
     for (int i = 0; i < 54; i++) {
         struct test_case c;
         seed = 40 + (uint32_t)i;
@@ -576,7 +568,6 @@ static void second_operand(struct test_case *c, uint32_t how)
 static void two_operands(void **state)
 {
     static const char *const ops[] = {"Add", "Sub", "Mul", "Div"};
-    (void)state;
     for (int i = 0; i < 60; i++) {
         struct test_case c;
         seed = 900 + (uint32_t)i;
@@ -601,7 +592,6 @@ static void norms_and_spatial_means(void **state)
 {
     static const char *const ops[] = {"BatchNormalization", "GlobalAveragePool", "GlobalMaxPool",
                                       "ReduceMean"};
-    (void)state;
     for (int i = 0; i < 40; i++) {
         struct test_case c;
         int64_t channels;
@@ -660,7 +650,6 @@ static void volumes(void **state)
 {
     int taken = 0, cases = 60;
     struct team *team;
-    (void)state;
     assert_int_equal(team_new(&team, 3), FL_OK);
     for (int i = 0; simd_nth(i / cases); i++) {
         struct test_case c;
@@ -710,7 +699,6 @@ static void volume_pool_case(struct test_case *c, int64_t batch)
 static void volume_pools(void **state)
 {
     int taken = 0;
-    (void)state;
     for (int i = 0; simd_nth(i / 60); i++) {
         struct test_case c;
         int64_t batch;
@@ -730,7 +718,6 @@ static void volume_pools(void **state)
 static void rows(void **state)
 {
     static const char *const ops[] = {"Softmax", "LayerNormalization"};
-    (void)state;
     for (int i = 0; simd_nth(i / 40); i++) {
         struct test_case c;
         int64_t n;
@@ -761,7 +748,6 @@ static void rows(void **state)
 static void heads(void **state)
 {
     struct team *team;
-    (void)state;
     assert_int_equal(team_new(&team, 3), FL_OK);
     for (int i = 0; simd_nth(i / 60); i++) {
         struct test_case c;
@@ -791,7 +777,6 @@ static void heads(void **state)
 static void repeated_operands(void **state)
 {
     static const char *const ops[] = {"Add", "Sub", "Mul", "Div"};
-    (void)state;
     for (int i = 0; i < 60; i++) {
         struct test_case c;
         int64_t a, b, n;
@@ -816,7 +801,6 @@ static void repeated_operands(void **state)
 
 static void moves(void **state)
 {
-    (void)state;
     for (int i = 0; i < 20; i++) {
         struct test_case c;
         int64_t h, w;

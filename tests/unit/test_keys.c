@@ -43,7 +43,6 @@ static void a_key_is_written_for_its_owner_and_read_again(void **state)
     struct key_pair k, again;
     struct stat st;
     struct error e;
-    (void)state;
     assert_int_equal(key_pair_new(&k, PARTY_CLIENT, "alice", &e), FL_OK);
     memcpy(k.broker[k.n_brokers++], k.public_key, KEY_TEXT_BYTES);
     memcpy(k.broker[k.n_brokers], k.public_key, KEY_TEXT_BYTES);
@@ -76,7 +75,6 @@ static void bad_key_files_are_refused(void **state)
     char long_line[300];
     struct key_pair k;
     struct error e;
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(key_file_parse(&k, bad[i], strlen(bad[i]), "f", &e), FL_CONFIG);
     memset(long_line, 'a', sizeof long_line);
@@ -92,7 +90,6 @@ static void moments_are_read_and_written(void **state)
         "1969-01-01", "99999-01-01"};
     char text[MOMENT_BYTES];
     int64_t s;
-    (void)state;
     assert_true(moment_parse(&s, "2027-01-31"));
     assert_string_equal(moment_text(s, text), "2027-01-31T00:00:00Z");
     assert_true(moment_parse(&s, "2027-01-31T12:34:56Z"));
@@ -118,7 +115,6 @@ static void a_list_is_read_or_refused_with_its_line(void **state)
                                       "client " KEY_A " alice -\nworker " KEY_A " bob -"};
     struct allow_list list = {0};
     struct error e;
-    (void)state;
     assert_int_equal(allow_list_parse(&list, good, sizeof good - 1, "f", &e), FL_OK);
     assert_int_equal(list.n, 2);
     assert_int_equal(allow_list_find(&list, KEY_A)->role, PARTY_CLIENT);
@@ -144,7 +140,6 @@ static void what_cannot_serve_is_refused_at_the_start(void **state)
     struct allow_list list = {0};
     struct keys *k;
     struct error e;
-    (void)state;
     assert_int_equal(keys_open(&k, in_folder("nowhere"), PARTY_BROKER, NULL, &e), FL_NOT_FOUND);
     assert_non_null(strstr(e.text, "`freezeline keys make` makes them"));
     assert_int_equal(keys_open(&k, folder, PARTY_BROKER, NULL, &e), FL_NOT_FOUND);
@@ -182,7 +177,6 @@ static void three_steps_replace_all_keys(void **state)
     struct key_pair before, next, after;
     struct error e;
     char text[400];
-    (void)state;
     give_all(&list);
     give(&list, PARTY_CLIENT, "alice", "alice.key", 0);
     key_file_read(&before, in_folder("worker.key"), NULL);
@@ -212,7 +206,6 @@ static void one_host_has_its_keys_replaced(void **state)
     struct key_pair b, other;
     struct error e;
     char text[400];
-    (void)state;
     give(&list, PARTY_WORKER, "worker@a", "worker-a.key", 0);
     give(&list, PARTY_WORKER, "worker@b", "worker-b.key", 0);
     give(&list, PARTY_CLIENT, "client@next", "client-next.key", 0);
@@ -253,7 +246,6 @@ static void who_connects_knows_the_key_of_the_host(void **state)
     struct allow_list list = {0};
     struct keys *k;
     struct error e;
-    (void)state;
     give(&list, PARTY_BROKER, "broker@a", "broker-a.key", 0);
     give(&list, PARTY_BROKER, "broker@b", "broker-b.key", 0);
     give(&list, PARTY_WORKER, "worker@b", "worker-b.key", 0);
@@ -329,7 +321,6 @@ static void only_who_is_allowed_comes_through(void **state)
     struct allow_list list = {0};
     char endpoint[64], shadow[64];
     void *plain, *context;
-    (void)state;
     log_open("test", "error");
     give_all(&list);
     open_end(&broker, PARTY_BROKER, GATE_RESULTS, FRAMES_BIND, "tcp://127.0.0.1:*", 0);
@@ -370,7 +361,6 @@ static void who_is_revoked_is_refused_on_a_connection_that_is_there(void **state
     struct allow_list list = {0};
     char endpoint[64];
     int rc;
-    (void)state;
     log_open("test", "error");
     give_all(&list);
     open_end(&broker, PARTY_BROKER, GATE_RESULTS, FRAMES_BIND, "tcp://127.0.0.1:*", 0);
@@ -396,7 +386,6 @@ static void who_expires_is_refused_on_a_connection_that_is_there(void **state)
     struct allow_list list = {0};
     char endpoint[64];
     int rc;
-    (void)state;
     log_open("test", "error");
     give_all(&list);
     for (int i = 0; i < list.n; i++)
@@ -421,7 +410,6 @@ static void either_key_of_a_rotation_is_found(void **state)
     struct end broker, worker;
     struct allow_list list = {0};
     char endpoint[64], text[400];
-    (void)state;
     log_open("test", "error");
     give_all(&list);
     assert_int_equal(key_rotation_turn(folder, NULL, &list, text, sizeof text, NULL), FL_OK);
@@ -460,7 +448,6 @@ static void each_message_has_its_parties(void **state)
     };
     static const char letters[] = "-bwclko";
     struct message m = {0};
-    (void)state;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         m.type = table[i].type;
         for (int p = PARTY_NOBODY; p < PARTIES; p++)

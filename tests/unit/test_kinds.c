@@ -42,7 +42,6 @@ static void test_names(void **state)
 {
     bool wanted[KINDS];
     struct error e = {0};
-    (void)state;
     assert_int_equal(kinds_parse(wanted, "all", &e), FL_OK);
     assert_true(wanted[KNN] && wanted[KMEANS] && wanted[LEARNED]);
     assert_int_equal(kinds_parse(wanted, "learned,knn", &e), FL_OK);
@@ -61,7 +60,6 @@ static void test_each_exit_has_its_winner(void **state)
     static const double early[] = {0.5, 0.6}, late[] = {0.2, 0.9};
     struct evidence a, b, won;
     struct kinds_contest c = {.n_exits = EXITS};
-    (void)state;
     draw(&a, "kmeans", early, 0.01);
     draw(&b, "learned", late, 0.01);
     enter(&c, KMEANS, &a, -1);
@@ -95,7 +93,6 @@ static void test_look_ups_count(void **state)
     static const double good[] = {0.52, 0.92}, less[] = {0.5, 0.9};
     struct evidence a, b;
     struct kinds_contest c = {.n_exits = EXITS};
-    (void)state;
     draw(&a, "knn", good, 0.1);
     draw(&b, "learned", less, 0.01);
     enter(&c, KNN, &a, -1);
@@ -112,7 +109,6 @@ static void test_kinds_that_are_not_everywhere(void **state)
     struct evidence a, b;
     struct kinds_contest c = {.n_exits = EXITS + 1}; /* the last has no cache */
     json_t *json;
-    (void)state;
     draw(&a, "knn", good, 0.01);
     draw(&b, "learned", good, 0.02);
     enter(&c, KNN, &a, 0);

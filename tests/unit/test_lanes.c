@@ -145,7 +145,6 @@ static void messages_cross_both_ways(void **state)
     struct lanes *l;
     zmq_msg_t payload;
     pid_t child;
-    (void)state;
     make_place(&p);
     l = listening(&p, false);
     child = fork();
@@ -173,7 +172,6 @@ static void payloads_outlive_the_lane(void **state)
     struct lanes *l;
     zmq_msg_t payload[3];
     pid_t child;
-    (void)state;
     make_place(&p);
     l = listening(&p, false);
     child = fork();
@@ -201,7 +199,6 @@ static void the_dead_have_said_what_they_wrote(void **state)
     struct peer from;
     zmq_msg_t payload;
     pid_t child;
-    (void)state;
     make_place(&p);
     l = listening(&p, true);
     child = fork();
@@ -260,7 +257,6 @@ static void who_listens_again_is_found_again(void **state)
     struct lanes *l, *mine;
     struct error e = {0};
     uint64_t now = clock_ns();
-    (void)state;
     make_place(&p);
     assert_int_equal(lanes_new(&mine, &e), FL_OK);
     lanes_connect(mine, DOOR, p.endpoint, true);
@@ -289,7 +285,6 @@ static void a_door_that_receives_nothing_sleeps(void **state)
     struct error e = {0};
     zmq_msg_t payload;
     uint64_t now = clock_ns();
-    (void)state;
     make_place(&p);
     zmq_msg_init(&payload);
     l = listening(&p, true);
@@ -328,7 +323,6 @@ static void answers_wait_for_room(void **state)
     struct error e = {0};
     zmq_msg_t payload;
     uint64_t sent = 0, now = clock_ns(), until = now + WAIT_S * NS_PER_S;
-    (void)state;
     make_place(&p);
     zmq_msg_init(&payload);
     assert_int_equal(lanes_new(&l, &e) || lanes_listen(l, DOOR, p.endpoint, &o, &e) || lanes_new(&mine, &e),
@@ -440,7 +434,6 @@ static void who_gives_nothing_back_fills_its_own_ring_alone(void **state)
     pid_t child;
     eventfd_t count;
     int ready = eventfd(0, 0);
-    (void)state;
     make_place(&p);
     child = fork();
     if (!child)
@@ -469,7 +462,6 @@ static void without_memory_the_socket_does(void **state)
     struct link k;
     zmq_msg_t payload;
     pid_t child;
-    (void)state;
     make_place(&p);
     child = fork();
     if (!child) {
@@ -503,7 +495,6 @@ static void without_descriptors_a_lane_comes_later(void **state)
     struct rlimit usual, few;
     uint64_t now = clock_ns();
     int next;
-    (void)state;
     make_place(&p);
     l = listening(&p, false);
     assert_int_equal(lanes_new(&mine, &e), FL_OK);
@@ -542,7 +533,6 @@ static void a_file_in_the_way_stays(void **state)
     struct error e = {0};
     struct stat st;
     int fd;
-    (void)state;
     make_place(&p);
     fd = open(p.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_int_equal(write(fd, "mine", 4), 4);
@@ -567,7 +557,6 @@ static void another_users_socket_is_left_alone(void **state)
     struct stat st;
     pid_t child;
     int fd;
-    (void)state;
     if (geteuid())
         skip();
     make_place(&p);
@@ -613,7 +602,6 @@ static void what_is_offered_reaches_everyone(void **state)
     struct error e = {0};
     uint64_t now = clock_ns();
     int fd[2];
-    (void)state;
     make_place(&p);
     l = listening(&p, false);
     for (int i = 0; i < 2; i++) {
@@ -659,7 +647,6 @@ static void strangers_get_no_lane(void **state)
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     char junk[64];
     int fd[3];
-    (void)state;
     make_place(&p);
     l = listening(&p, false);
     memcpy(to.sun_path, p.path, strlen(p.path));
@@ -697,7 +684,6 @@ static void who_can_not_be_woken_keeps_nobody_waiting(void **state)
     struct error e = {0};
     zmq_msg_t payload;
     bool wake;
-    (void)state;
     make_place(&p);
     zmq_msg_init(&payload);
     l = listening(&p, true);
@@ -732,7 +718,6 @@ static void only_its_user_may_open_the_door(void **state)
     struct place p;
     struct lanes *l;
     struct stat st;
-    (void)state;
     make_place(&p);
     l = listening(&p, false);
     assert_int_equal(stat(p.path, &st), 0);

@@ -68,7 +68,6 @@ static void good_ones_are_applied_and_others_refused(void **state)
                           make(1, DIM, 2)};
     int n = (int)(sizeof u / sizeof *u);
     float x[DIM] = {0, 0, 1, 0};
-    (void)state;
     u[n - 1]->identity[0] ^= 1; /* of another network */
     assert_int_equal(learner_apply(&next, old, u, n, &tally, NULL), FL_OK);
     assert_int_equal(tally.applied, 2);
@@ -89,7 +88,6 @@ static void nothing_applied_shares_the_caches(void **state)
 {
     struct snapshot *old = two_exits(), *next;
     struct learner_tally tally;
-    (void)state;
     assert_int_equal(learner_apply(&next, old, NULL, 0, &tally, NULL), FL_OK);
     assert_ptr_equal(next->cache[0], old->cache[0]);
     snapshot_free(old);
@@ -109,7 +107,6 @@ static void saved_states_come_back_whole(void **state)
 {
     struct snapshot *s = two_exits(), *again;
     char dir[] = "/tmp/freezeline-snapshot-XXXXXX", path[128];
-    (void)state;
     refusals = 0;
     assert_non_null(mkdtemp(dir));
     assert_int_equal(snapshot_save(s, dir, "live-0", NULL), FL_OK);
@@ -141,7 +138,6 @@ static void files_of_another_build_are_refused(void **state)
     struct snapshot *s = two_exits(), *again;
     struct cache *other;
     char dir[] = "/tmp/freezeline-snapshot-XXXXXX", path[128];
-    (void)state;
     refusals = 0;
     assert_non_null(mkdtemp(dir));
     assert_int_equal(snapshot_save(s, dir, "live-0", NULL), FL_OK);
@@ -164,7 +160,6 @@ static void a_promise_needs_all_of_its_caches(void **state)
 {
     struct snapshot *s = two_exits(), *again;
     char dir[] = "/tmp/freezeline-snapshot-XXXXXX", path[128];
-    (void)state;
     refusals = 0;
     assert_true(snapshot_whole(s));
     s->manifest.promised = true;
@@ -194,7 +189,6 @@ static void caches_under_a_promise_do_not_learn(void **state)
     struct snapshot *old = two_exits(), *next;
     struct learner_tally tally;
     struct update *u = make(1, DIM, 2);
-    (void)state;
     old->manifest.promised = true;
     assert_int_equal(learner_apply(&next, old, &u, 1, &tally, NULL), FL_OK);
     assert_int_equal(tally.applied, 0);

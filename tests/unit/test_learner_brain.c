@@ -315,7 +315,6 @@ static void test_what_is_lost_raises_the_alarm(void **state)
 static void test_what_is_lost_judges_candidates(void **state)
 {
     const struct learner_setup s = plain();
-    (void)state;
     for (int lost = 0; lost < 2; lost++) {
         struct world *w = world_new(&s);
         w->wrong = 0;
@@ -352,7 +351,6 @@ static void test_frozen_serves_what_it_served(void **state)
 {
     struct learner_setup s = plain();
     struct world *w;
-    (void)state;
     s.frozen = true;
     w = world_new(&s);
     audits_and_lessons(w, 5000);
@@ -369,7 +367,6 @@ static void test_old_certificates_do_not_begin_to_serve(void **state)
 {
     struct learner_setup s = plain();
     struct world *w;
-    (void)state;
     s.frozen = true;
     w = world_new(&s);
     audits_and_lessons(w, 5000);
@@ -387,7 +384,6 @@ static void test_what_a_build_made(void **state)
 {
     struct learner_setup s = plain();
     struct world *w;
-    (void)state;
     s.serves = true;
     s.candidate = 7;
     for (int k = 0; k < EXITS; k++) {
@@ -415,7 +411,6 @@ static void test_truth_may_come_later(void **state)
 {
     struct learner_setup s = plain();
     float without;
-    (void)state;
     for (int feedback = 0; feedback < 2; feedback++) {
         struct world *w;
         s.terms.agreement = false;
@@ -472,7 +467,6 @@ static void recall(struct world *w, uint64_t number, int n, bool lost)
 static void test_is_judged_by_what_came_while_it_was_taught(void **state)
 {
     const struct learner_setup s = plain();
-    (void)state;
     for (int lost = 0; lost < 2; lost++) {
         struct world *w = world_new(&s);
         while (w->asked == 0)
@@ -498,7 +492,6 @@ static void test_hardly_ever_serves_what_loses_too_much(void **state)
 {
     const struct learner_setup s = plain();
     int broken = 0;
-    (void)state;
     for (int i = 0; i < 40; i++) {
         struct world *w = world_new(&s);
         shuffle_seed(&w->random, 100, (uint64_t)i);

@@ -23,7 +23,6 @@ static void says(const struct process_status *s, int which, const char *text)
 static void every_state_has_its_words(void **state)
 {
     char line[LEARNING_LINES][LEARNING_LINE_BYTES];
-    (void)state;
     for (int i = 0; i < LEARNING_STATES; i++) {
         struct process_status s = service((enum learning_state)i);
         json_t *o = learning_json(&s);
@@ -44,7 +43,6 @@ static void counts_are_shown_before_and_after(void **state)
     struct process_status s = service(LEARNING_SHARED);
     char line[LEARNING_LINES][LEARNING_LINE_BYTES];
     json_t *o;
-    (void)state;
     says(&s, 0, "cache1 learns through Redis");
     assert_int_equal(learning_lines(&s, line), 1);
     assert_null(strstr(line[0], "updates"));
@@ -72,7 +70,6 @@ static void counts_are_shown_before_and_after(void **state)
 static void whose_build_is_where(void **state)
 {
     struct process_status s = service(LEARNING_ASIDE);
-    (void)state;
     memset(s.caches.build, 0xab, sizeof s.caches.build);
     memset(s.last.learning.redis_build, 0xcd, sizeof s.last.learning.redis_build);
     says(&s, 0,
@@ -83,7 +80,6 @@ static void no_number_is_too_large(void **state)
 {
     struct process_status s = service(LEARNING_REFUSED);
     char line[LEARNING_LINES][LEARNING_LINE_BYTES];
-    (void)state;
     memset(&s.last, 0xff, sizeof s.last);
     s.last.learning.state = LEARNING_REFUSED;
     assert_int_equal(learning_lines(&s, line), 2);

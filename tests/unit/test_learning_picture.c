@@ -43,7 +43,6 @@ static void share_and_loss_are_drawn(void **state)
 {
     struct learning_picture *p;
     char *text;
-    (void)state;
     memset(&reply, 0, sizeof reply);
     assert_int_equal(learning_picture_new(&p), FL_OK);
     text = printed(p);
@@ -68,7 +67,6 @@ static void the_plot_is_well_formed(void **state)
     char path[] = "/tmp/freezeline-picture-XXXXXX";
     int fd = mkstemp(path);
     FILE *f;
-    (void)state;
     assert_true(fd >= 0);
     memset(&reply, 0, sizeof reply);
     assert_int_equal(learning_picture_new(&p), FL_OK);

@@ -136,19 +136,16 @@ static void check_cold_start(const char *kind)
 
 static void test_knn_learns_from_nothing(void **state)
 {
-    (void)state;
     check_cold_start("knn");
 }
 
 static void test_kmeans_learns_from_nothing(void **state)
 {
-    (void)state;
     check_cold_start("kmeans");
 }
 
 static void test_learned_learns_from_nothing(void **state)
 {
-    (void)state;
     check_cold_start("learned");
 }
 
@@ -157,7 +154,6 @@ static void test_comes_back_after_a_change(void **state)
 {
     struct world *w = world_new("kmeans", 12000, 5000);
     const struct lab_window *before, *change, *after;
-    (void)state;
     play(w);
     before = &w->result.window[5000 / WINDOW - 1];
     change = before + 1;

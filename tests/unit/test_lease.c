@@ -10,7 +10,6 @@
 static void taken_renewed_and_given_up(void **state)
 {
     struct lease l;
-    (void)state;
     lease_init(&l, 3 * SECOND);
     assert_int_equal(lease_next(&l, true, 10 * SECOND, 0), LEASE_ACQUIRE);
     lease_acquired(&l, 7, 10 * SECOND);
@@ -27,7 +26,6 @@ static void taken_renewed_and_given_up(void **state)
 static void validity_counts_from_before_the_question(void **state)
 {
     struct lease l;
-    (void)state;
     lease_init(&l, 3 * SECOND);
     lease_next(&l, true, 10 * SECOND, 0);
     /* The answer took two seconds: one is left. */
@@ -39,7 +37,6 @@ static void validity_counts_from_before_the_question(void **state)
 static void others_hold_it(void **state)
 {
     struct lease l;
-    (void)state;
     lease_init(&l, 3 * SECOND);
     lease_acquired(&l, 0, 10 * SECOND);
     assert_false(lease_held(&l, 10 * SECOND));
@@ -50,7 +47,6 @@ static void others_hold_it(void **state)
 static void a_refused_renewal_ends_it_at_once(void **state)
 {
     struct lease l;
-    (void)state;
     lease_init(&l, 3 * SECOND);
     lease_acquired(&l, 4, 10 * SECOND);
     lease_renewed(&l, false, 11 * SECOND);
@@ -66,7 +62,6 @@ static void a_refused_renewal_ends_it_at_once(void **state)
 static void asked_early_and_given_back(void **state)
 {
     struct lease l;
-    (void)state;
     lease_init(&l, 3 * SECOND);
     assert_int_equal(lease_next(&l, false, 10 * SECOND, 0), LEASE_IDLE);
     assert_true(lease_due(&l, false) == UINT64_MAX);

@@ -15,7 +15,6 @@ static void test_control_groups(void **state)
 {
     char folder[256];
     const char *root, *file;
-    (void)state;
 
     assert_true(limits_cgroup("0::/system.slice/freezeline.service\n", folder, sizeof folder, &root, &file));
     assert_string_equal(folder, "/sys/fs/cgroup/system.slice/freezeline.service");
@@ -33,7 +32,6 @@ static void test_what_is_too_much(void **state)
     struct error e = {0};
     char text[160];
     int gone[] = {4095}, beyond[] = {-1};
-    (void)state;
 
     assert_true(limits_memory() > 1 << 20);
     assert_int_equal(limits_check_memory(1 << 20, "little", &e), FL_OK);
@@ -61,7 +59,6 @@ static void test_what_a_process_uses(void **state)
     size_t size = 8 << 20;
     volatile uint64_t work = 0;
     void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    (void)state;
     assert_ptr_not_equal(block, MAP_FAILED);
     limits_use(&resident, &shared, &cpu);
     assert_true(resident > 100000 && shared < resident);
@@ -110,7 +107,6 @@ static int raise_files(void)
 
 static void test_what_is_changed(void **state)
 {
-    (void)state;
     assert_int_equal(in_child(pin_to_one), 0);
     assert_int_equal(in_child(raise_files), 0);
 }
@@ -151,7 +147,6 @@ static int fall_back_alone(void)
 
 static void test_the_background(void **state)
 {
-    (void)state;
     assert_int_equal(in_child(fall_back_alone), 0);
     assert_int_equal(in_child(fall_back_with_session), 0);
 }

@@ -34,7 +34,6 @@ static void within_a_build_the_larger_generation_is_further_on(void **state)
 {
     struct manifest here = build(1, 5), there = build(1, 5);
     struct head head = head_with(&there);
-    (void)state;
     assert_int_equal(decide(&here, true, true, &head, false), LINEAGE_KEEP);
     assert_int_equal(decide(&here, true, false, &head, false), LINEAGE_LOAD); /* ours is damaged */
     here.generation = 4;
@@ -50,7 +49,6 @@ static void within_a_build_the_larger_generation_is_further_on(void **state)
 static void an_empty_redis_gets_what_is_whole(void **state)
 {
     struct manifest here = build(1, 0);
-    (void)state;
     assert_int_equal(decide(NULL, false, false, NULL, false), LINEAGE_KEEP);
     assert_int_equal(decide(&here, true, true, NULL, false), LINEAGE_PUBLISH);
     assert_int_equal(decide(&here, false, true, NULL, false), LINEAGE_PUBLISH);
@@ -61,7 +59,6 @@ static void the_build_on_disk_is_the_truth_here(void **state)
 {
     struct manifest old = build(1, 9), new = build(2, 0), other = build(3, 0);
     struct head old_head = head_with(&old), new_head = head_with(&new), other_head = head_with(&other);
-    (void)state;
     memcpy(new.replaces[0], old.build, sizeof old.build);
     new.n_replaces = 1;
     /* The new one takes the place that it was built for; the old one never the new one's, while somebody has
@@ -84,7 +81,6 @@ static void what_is_no_head_is_nobodys(void **state)
     struct manifest here = build(1, 0);
     struct head junk;
     struct lineage_there there = {&junk, false, false};
-    (void)state;
     assert_int_equal(head_parse(&junk, "rubbish", 7, NULL), FL_PROTOCOL);
     assert_int_equal(lineage_decide(&(struct lineage_here){&here, true, true}, &there), LINEAGE_PUBLISH);
     assert_int_equal(lineage_decide(&(struct lineage_here){&here, false, true}, &there), LINEAGE_ASIDE);
@@ -99,7 +95,6 @@ static void a_build_is_free_when_nobody_was_seen_to_hold_it(void **state)
     const uint8_t a[DIGEST_BYTES] = {1}, b[DIGEST_BYTES] = {2};
     struct lineage_watch w = {0};
     uint64_t t = 5;
-    (void)state;
     assert_false(lineage_free(&w, a, false, true, t));
     assert_false(lineage_free(&w, a, false, true, t + LINEAGE_WATCH_NS - 1));
     assert_true(lineage_free(&w, a, false, true, t + LINEAGE_WATCH_NS));
@@ -184,7 +179,6 @@ static void a_rollout_changes_redis_once(bool knows_the_old_one)
 
 static void rollouts(void **state)
 {
-    (void)state;
     a_rollout_changes_redis_once(true);
     a_rollout_changes_redis_once(false);
 }
@@ -195,7 +189,6 @@ static void a_head_says_what_it_stands_for(void **state)
 {
     struct manifest m = build(0xab, 7);
     struct head h, read, next;
-    (void)state;
     memset(m.identity.digest, 0xcd, sizeof m.identity.digest);
     strcpy(m.applied, "1700-4");
     head_of(&h, &m, NULL);
@@ -231,7 +224,6 @@ static void what_is_not_written_so_is_refused(void **state)
     };
     char text[4 * HEAD_BYTES];
     struct head h;
-    (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         if (head_parse(&h, wrong[i], strlen(wrong[i]), NULL) != FL_PROTOCOL)
             fail_msg("taken: \"%s\"", wrong[i]);
@@ -248,7 +240,6 @@ static void what_is_not_written_so_is_refused(void **state)
 
 static void stream_ids_are_ordered(void **state)
 {
-    (void)state;
     assert_true(stream_id_compare("", "0-0") == 0);
     assert_true(stream_id_compare("9-9", "10-0") < 0);
     assert_true(stream_id_compare("10-11", "10-2") > 0);
@@ -258,7 +249,6 @@ static void a_cold_start_takes_what_redis_has_of_its_network(void **state)
 {
     struct manifest cold = build(1, 0), other = build(2, 3);
     struct head head;
-    (void)state;
     cold.cold = true;
     cold.promised = true;
     head = head_with(&other);

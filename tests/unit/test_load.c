@@ -39,7 +39,6 @@ static void write_data(void)
 
 static int group_up(void **state)
 {
-    (void)state;
     snprintf(images, sizeof images, "/tmp/freezeline-load-%d-x.npy", (int)getpid());
     snprintf(labels, sizeof labels, "/tmp/freezeline-load-%d-y.npy", (int)getpid());
     write_data();
@@ -48,7 +47,6 @@ static int group_up(void **state)
 
 static int group_down(void **state)
 {
-    (void)state;
     unlink(images);
     unlink(labels);
     return 0;
@@ -106,7 +104,6 @@ static void test_every_request_is_counted_once(void **state)
     struct fake_behaviour does = {
         .service_ns = 100000, .error_every = 10, .exit_every = 3, .garbage_every = 7};
     int64_t answered = 0;
-    (void)state;
 
     open_all(&does, "poisson", 1000, "order");
     run((struct load_options){.requests = 300});
@@ -133,7 +130,6 @@ static void test_every_request_is_counted_once(void **state)
 static void test_many_clients_are_one_load(void **state)
 {
     struct fake_behaviour does = {.service_ns = 100000, .garbage_every = 7};
-    (void)state;
 
     for (int open = 0; open < 2; open++) {
         clients = 3;
@@ -166,7 +162,6 @@ static void test_answers_are_heard(void **state)
 {
     struct fake_behaviour does = {.service_ns = 100000};
     struct load_options o = {.requests = 50, .answered = hear, .arg = &heard};
-    (void)state;
 
     for (o.closed = 1; o.closed <= 3; o.closed += 2) {
         heard = heard_alone = 0;
@@ -185,7 +180,6 @@ static void test_answers_are_heard(void **state)
 static void test_answers_meet_their_labels(void **state)
 {
     struct fake_behaviour does = {0};
-    (void)state;
 
     open_all(&does, NULL, 0, "order");
     run((struct load_options){.closed = 8, .requests = 2 * RECORDS});
@@ -201,7 +195,6 @@ static void test_answers_meet_their_labels(void **state)
 static void test_a_stall_cannot_hide_in_an_open_loop(void **state)
 {
     struct fake_behaviour does = {.service_ns = 50000, .stall_at = 100, .stall_ns = NS_PER_S};
-    (void)state;
 
     open_all(&does, "uniform", 200, "order");
     run((struct load_options){.requests = 400, .deadline_ms = 10000});
@@ -217,7 +210,6 @@ static void test_a_stall_cannot_hide_in_an_open_loop(void **state)
 static void test_a_stall_hides_in_a_closed_loop(void **state)
 {
     struct fake_behaviour does = {.service_ns = 50000, .stall_at = 100, .stall_ns = NS_PER_S};
-    (void)state;
 
     open_all(&does, NULL, 0, "order");
     run((struct load_options){.closed = 1, .requests = 400, .deadline_ms = 10000});
@@ -243,8 +235,6 @@ static double mean_in_flight(int closed)
  * it do so now and then. */
 static void test_a_closed_loop_keeps_its_number_in_flight(void **state)
 {
-    (void)state;
-
     for (int closed = 1; closed <= 4; closed += 3) {
         double best = 0;
         for (int tries = 0; tries < 10 && best < 0.9 * closed; tries++) {
@@ -260,7 +250,6 @@ static void test_a_closed_loop_keeps_its_number_in_flight(void **state)
 static void test_a_closed_loop_waits_as_it_is_told(void **state)
 {
     struct fake_behaviour does = {.error_every = 1, .like = {.retry_after_ms = 50}};
-    (void)state;
 
     open_all(&does, NULL, 0, "order");
     run((struct load_options){.closed = 2, .duration_s = 0.2});
@@ -273,7 +262,6 @@ static void test_a_closed_loop_waits_as_it_is_told(void **state)
 static void test_too_high_a_rate_shows_as_a_queue(void **state)
 {
     struct fake_behaviour does = {.service_ns = NS_PER_MS};
-    (void)state;
 
     open_all(&does, "uniform", 2000, "order");
     run((struct load_options){.requests = 600, .deadline_ms = 10000});
@@ -286,7 +274,6 @@ static void test_too_high_a_rate_shows_as_a_queue(void **state)
 static void test_groups_are_complete_before_the_next(void **state)
 {
     struct fake_behaviour does = {.service_ns = NS_PER_MS};
-    (void)state;
 
     open_all(&does, NULL, 0, "order");
     run((struct load_options){.closed = 8, .group = 8, .requests = 80});
@@ -300,7 +287,6 @@ static void test_groups_are_complete_before_the_next(void **state)
 static void test_a_dead_server_ends_the_run(void **state)
 {
     struct fake_behaviour does = {.silent_from = 51};
-    (void)state;
 
     open_all(&does, "uniform", 1000, "order");
     run((struct load_options){.duration_s = 1000});
@@ -315,7 +301,6 @@ static void test_a_dead_server_ends_the_run(void **state)
 static void test_a_server_that_dies_at_the_end(void **state)
 {
     struct fake_behaviour does = {.silent_from = 51};
-    (void)state;
 
     for (int open = 0; open < 2; open++) {
         open_all(&does, open ? "uniform" : NULL, 1000, "order");
@@ -331,7 +316,6 @@ static void test_a_server_that_dies_at_the_end(void **state)
 static void test_an_impossible_rate_ends_the_run(void **state)
 {
     struct fake_behaviour does = {0};
-    (void)state;
 
     open_all(&does, "uniform", 1e6, "order");
     run((struct load_options){.duration_s = 1000});
@@ -350,7 +334,6 @@ static int enough(void *arg, const struct tally *t, double seconds)
 static void test_an_interrupt_leaves_what_was_measured(void **state)
 {
     struct fake_behaviour does = {0};
-    (void)state;
 
     open_all(&does, "uniform", 200, "order");
     run((struct load_options){.duration_s = 1000, .tick = enough});
@@ -372,7 +355,6 @@ static int now(void *arg, const struct tally *t, double seconds)
 static void test_an_interrupt_during_the_warm_up(void **state)
 {
     struct fake_behaviour does = {0};
-    (void)state;
 
     open_all(&does, "uniform", 200, "order");
     run((struct load_options){.duration_s = 1000, .warmup_s = 1000, .tick = now});
@@ -391,7 +373,6 @@ static void test_the_warm_up_does_not_count(void **state)
 {
     struct fake_behaviour does = {.service_ns = 100000};
     int64_t seen = 0;
-    (void)state;
 
     open_all(&does, "uniform", 500, "order");
     run((struct load_options){.requests = 100, .warmup_s = 5, .begun = note_begin, .arg = &seen});
@@ -410,7 +391,6 @@ static void test_a_trace_ends(void **state)
     struct arrivals *warming;
     struct error e;
     FILE *f;
-    (void)state;
 
     snprintf(path, sizeof path, "/tmp/freezeline-load-%d.csv", (int)getpid());
     f = fopen(path, "w");
@@ -446,7 +426,6 @@ static void test_nobody_there(void **state)
     struct pipeline *p;
     struct target *t;
     struct error e;
-    (void)state;
 
     assert_int_equal(pipeline_parse(&p, text, sizeof text - 1, "test.yaml", NULL, 0, &e), FL_OK);
     assert_int_equal(target_pipeline(&t, p, 0, 1, &e), FL_UNAVAILABLE);
@@ -463,7 +442,6 @@ static void test_the_whole_model_in_this_process(void **state)
     struct pipeline *p;
     struct target *pipe;
     struct error e;
-    (void)state;
 
     open_all(&does, "poisson", 500, "shuffled");
     assert_int_equal(pipeline_parse(&p, text, sizeof text - 1, "./here.yaml", NULL, 0, &e), FL_OK);

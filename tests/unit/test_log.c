@@ -32,7 +32,6 @@ static void test_alike_lines_are_bounded(void **state)
 {
     struct log_rate r = {0};
     uint32_t left = 0;
-    (void)state;
 
     assert_int_equal(allowed(&r, "cannot reach Redis, try %d", 1000, NS_PER_S, 1, &left), LOG_RATE_BURST);
     assert_int_equal(allowed(&r, "something else %d", 1, NS_PER_S, 0, &left), 1); /* others are not hidden */
@@ -51,7 +50,6 @@ static void test_many_kinds_forget_the_quietest(void **state)
 {
     struct log_rate r = {0};
     uint32_t left;
-    (void)state;
 
     for (int i = 0; i < 2 * LOG_RATE_KINDS; i++) {
         char text[8] = {(char)('a' + i % 26), (char)('a' + i / 26), 0};
@@ -136,7 +134,6 @@ static void test_each_line_is_json(void **state)
     json_t *first = NULL, *last = NULL;
     int n = 0;
     FILE *f;
-    (void)state;
 
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/x.log", dir);
@@ -167,7 +164,6 @@ static void test_each_line_is_json(void **state)
 static void test_the_file_is_bounded(void **state)
 {
     char dir[] = "/tmp/freezeline-log.XXXXXX", path[64], line[128];
-    (void)state;
 
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/x.log", dir);

@@ -26,7 +26,6 @@ static void test_exits_that_were_left_out_are_absent(void **state)
     static const struct manifest two = {.n_exits = 2};
     struct snapshot *s = snapshot_new(&two);
     struct lookups *l;
-    (void)state;
     assert_non_null(s);
     assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, false, sample_look, NULL), FL_OK);
     assert_false(ask(l, 0, near).absent);
@@ -51,7 +50,6 @@ static void test_descriptors_from_elsewhere_miss(void **state)
     struct manifest m = {.n_exits = 1, .exit = {{.name = "early", .after = "block1", .origin = 77}}};
     struct snapshot *s = snapshot_new(&m);
     struct lookups *l;
-    (void)state;
     assert_non_null(s);
     assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, false, sample_look, NULL), FL_OK);
     s->cache[0] = sample_kmeans(2, 2, centroids, counts, 2);
@@ -112,7 +110,6 @@ static void test_look_ups_are_counted_before_and_after_learning(void **state)
 {
     struct lookups_counters c;
     struct lookups *l;
-    (void)state;
     assert_int_equal(lookups_new(&l, &(struct pending_limits){0}, false, sample_look, NULL), FL_OK);
     lookups_swap(l, of_build(1, 0));
     look(l, 1, 0);
@@ -176,7 +173,6 @@ static void test_exits_without_a_cache_learn_under_a_promise(void **state)
 {
     struct lookups *l = promised(true);
     struct update *u = NULL;
-    (void)state;
     assert_int_equal(lookups_learns(l), 3);
     look_at(l, 1, 71, 1, JOB_AUDIT);
     look_at(l, 0, 70, 1, JOB_AUDIT);
@@ -203,7 +199,6 @@ static void test_without_redis_they_stay_as_they_are(void **state)
 {
     struct lookups *l = promised(false);
     struct update *u = NULL;
-    (void)state;
     assert_int_equal(lookups_learns(l), 0);
     look_at(l, 0, 70, 1, JOB_AUDIT | JOB_SAMPLED);
     look_at(l, 1, 71, 1, JOB_AUDIT | JOB_SAMPLED);

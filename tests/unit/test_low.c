@@ -43,7 +43,6 @@ static void numbers_are_rounded_to_the_nearest(void **state)
     const float many[] = {0.5f, 1.5f, 2.4f, -3, 254.6f, 300, -200, NAN, INFINITY};
     const uint8_t as_u8[] = {0, 2, 2, 0, 255, 255, 0, 0, 255};
     const int8_t as_i8[] = {0, 2, 2, -3, 127, 127, -128, 0, 127};
-    (void)state;
     for (int i = 0; simd_nth(i); i++) {
         uint16_t half[9];
         uint8_t u8[9];
@@ -268,13 +267,11 @@ static void convolve(enum tensor_dtype type, enum exec_precision p)
 
 static void convolutions_in_bfloat16(void **state)
 {
-    (void)state;
     convolve(TENSOR_BF16, PRECISION_BFLOAT16);
 }
 
 static void convolutions_in_int8(void **state)
 {
-    (void)state;
     convolve(TENSOR_U8, PRECISION_INT8);
 }
 
@@ -383,14 +380,12 @@ static void multiply_all(enum tensor_dtype source, enum tensor_dtype weights)
 
 static void products_in_bfloat16(void **state)
 {
-    (void)state;
     if (computes_in(PRECISION_BFLOAT16))
         multiply_all(TENSOR_BF16, TENSOR_BF16);
 }
 
 static void products_in_int8(void **state)
 {
-    (void)state;
     if (!computes_in(PRECISION_INT8))
         return;
     multiply_all(TENSOR_U8, TENSOR_I8);
@@ -403,13 +398,11 @@ static struct graph *g;
 
 static int load_model(void **state)
 {
-    (void)state;
     return graph_load(&g, MODEL, NULL, NULL);
 }
 
 static int free_model(void **state)
 {
-    (void)state;
     graph_free(g);
     return 0;
 }
@@ -502,7 +495,6 @@ static void answers_are_near(enum exec_precision p, double tolerance)
 
 static void a_network_answers_nearly_the_same(void **state)
 {
-    (void)state;
     answers_are_near(PRECISION_BFLOAT16, 0.02);
     answers_are_near(PRECISION_INT8, 0.1);
 }
@@ -577,14 +569,12 @@ static void pieces_answer_as_the_whole(enum exec_precision p, bool rounds)
 
 static void what_crosses_a_cut_loses_nothing(void **state)
 {
-    (void)state;
     pieces_answer_as_the_whole(PRECISION_BFLOAT16, false);
     pieces_answer_as_the_whole(PRECISION_INT8, false);
 }
 
 static void what_the_wire_rounds_is_the_same_in_one_piece(void **state)
 {
-    (void)state;
     pieces_answer_as_the_whole(PRECISION_FLOAT32, true);
     pieces_answer_as_the_whole(PRECISION_BFLOAT16, true);
     pieces_answer_as_the_whole(PRECISION_INT8, true);
@@ -603,7 +593,6 @@ static void what_cannot_compute_is_refused(void **state)
 {
     struct quantization q = {0};
     struct exec_options o = {.last = -1, .precision = PRECISION_BFLOAT16, .kernels = KERNELS_OPENBLAS};
-    (void)state;
     refused(&o, FL_UNSUPPORTED, "oneDNN");
     if (!computes_in(PRECISION_INT8))
         return;
@@ -627,7 +616,6 @@ static void scales_survive_a_file(void **state)
 {
     char path[] = "/tmp/test_low.XXXXXX";
     struct quantization q = {.model = {1, 2, 255}}, back;
-    (void)state;
     assert_true(close(mkstemp(path)) == 0);
     assert_int_equal(quantization_add(&q, "b c", 0.1f, true), FL_OK);
     assert_int_equal(quantization_add(&q, "a", 3e-5f, false), FL_OK);
@@ -659,7 +647,6 @@ static void nonsense_in_a_file_is_refused(void **state)
                                         "freezeline-scales 1\nvalue u8 1e-60 a\n"};
     char path[] = "/tmp/test_low.XXXXXX";
     struct quantization q;
-    (void)state;
     assert_true(close(mkstemp(path)) == 0);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         write_text(path, texts[i]);

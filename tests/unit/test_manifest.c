@@ -38,7 +38,6 @@ static void round_trip(void **state)
     struct error e = {0};
     char path[] = "/tmp/freezeline-manifest-XXXXXX";
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0);
     close(fd);
     assert_int_equal(manifest_save(&in, path, &e), FL_OK);
@@ -63,7 +62,6 @@ static void a_promise_is_kept_with_its_terms(void **state)
 {
     struct manifest in = sample(), out;
     char *text;
-    (void)state;
     in.promised = true;
     in.promise = (struct manifest_promise){.terms = {true, 0.005, 0.95},
                                            .planning_points = 1500,
@@ -85,7 +83,6 @@ static void what_it_takes_to_teach_is_kept(void **state)
 {
     struct manifest in = sample(), out;
     char *text;
-    (void)state;
     assert_false(manifest_teaches(&in)); /* as an older build wrote it */
     in.promised = true;
     in.promise.terms = (struct promise_terms){true, 0.05, 0.8};
@@ -155,7 +152,6 @@ static void absent_and_wrong_files_are_refused(void **state)
              "\"loss\":0,\"loss_upper\":0},\"learned\":{\"candidate\":1},\"exits\":[]}",
     };
     struct manifest m;
-    (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct error e = {0};
         int rc = manifest_parse(&m, wrong[i], strlen(wrong[i]), "manifest.json", &e);
@@ -172,7 +168,6 @@ static void a_build_knows_whose_place_it_took(void **state)
 {
     struct manifest first = {0}, next = {0}, last, out;
     char name[MANIFEST_BUILD_BYTES], *text;
-    (void)state;
     assert_int_equal(manifest_begin_build(&first, NULL, NULL), FL_OK);
     assert_int_equal(manifest_begin_build(&next, &first, NULL), FL_OK);
     assert_memory_not_equal(first.build, next.build, DIGEST_BYTES);

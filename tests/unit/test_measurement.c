@@ -23,7 +23,6 @@ static int set_up(void **state)
 {
     static const char text[] = "model: m.onnx\nname: known\nstages: 2\ncache: {kind: kmeans}\n";
     struct error e;
-    (void)state;
 
     if (pipeline_parse(&pipeline, text, sizeof text - 1, "test.yaml", NULL, 0, &e) || tally_new(&tally))
         return 1;
@@ -47,7 +46,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     measurement_close(&measurement);
     pipeline_free(pipeline);
     return 0;
@@ -86,7 +84,6 @@ static void test_document_of_known_latencies(void **state)
 {
     json_t *root, *interval, *exits, *upper, *count;
     int64_t sum = 0;
-    (void)state;
 
     fill();
     measurement_judge(&measurement);
@@ -141,7 +138,6 @@ static void expect_doubt(const char *says)
 /* The reload is the reason, not what the file said at the beginning. */
 static void test_a_reload_spoils_a_run(void **state)
 {
-    (void)state;
     fill();
     snprintf(configuration.other_model, sizeof configuration.other_model, "serves another model");
     measurement.reloaded = true;
@@ -154,7 +150,6 @@ static void test_a_reload_spoils_a_run(void **state)
 
 static void test_a_late_sender_spoils_a_run(void **state)
 {
-    (void)state;
     fill();
     for (int i = 0; i < 30; i++)
         histogram_record(&tally->lateness, 3 * NS_PER_MS); /* p99 latency is 9.9 ms */
@@ -167,7 +162,6 @@ static void test_a_late_sender_spoils_a_run(void **state)
 static void test_what_is_in_time_and_what_is_refused(void **state)
 {
     json_t *root;
-    (void)state;
 
     tally->deadline_ns = 100 * NS_PER_US;
     for (int i = 0; i < 2000; i++) {
@@ -192,7 +186,6 @@ static void test_what_is_in_time_and_what_is_refused(void **state)
 static void test_doubts(void **state)
 {
     struct answer a = {.exit = -1, .total_ns = 100 * NS_PER_MS};
-    (void)state;
 
     expect_doubt("no request was answered");
     fill();
@@ -216,7 +209,6 @@ static void test_doubts(void **state)
  * were waited for long after; that is no time of the load's. */
 static void test_a_dead_server_does_not_keep_up(void **state)
 {
-    (void)state;
     fill(); /* 100 a second for 10 s */
     for (int i = 0; i < 3000; i++)
         tally_sent(tally, (uint64_t)(1000 + i) * 10 * NS_PER_MS, 0, false);
@@ -233,7 +225,6 @@ static void test_a_dead_server_does_not_keep_up(void **state)
 static void test_nothing_is_offered_in_a_closed_loop(void **state)
 {
     json_t *root;
-    (void)state;
 
     fill();
     measurement.options.arrivals = NULL;
@@ -248,7 +239,6 @@ static void test_nothing_is_offered_in_a_closed_loop(void **state)
 /* A rate takes time: a trace whose requests all come at once has none. */
 static void test_a_trace_of_one_moment_has_no_rate(void **state)
 {
-    (void)state;
     for (int i = 0; i < 3; i++)
         tally_sent(tally, 0, 0, false);
     strcpy(measurement.arrivals, "trace");
@@ -259,7 +249,6 @@ static void test_a_trace_of_one_moment_has_no_rate(void **state)
 static void test_bursts_of_errors_are_events(void **state)
 {
     json_t *root, *events;
-    (void)state;
 
     fill();
     for (int i = 0; i < 40; i++)
@@ -281,7 +270,6 @@ static void test_a_long_time_line_is_folded(void **state)
 {
     struct answer a = {.exit = -1};
     int64_t answered = 0;
-    (void)state;
 
     for (uint64_t s = 0; s < 1500; s++) {
         tally_sent(tally, s * NS_PER_S, 0, false);
@@ -301,7 +289,6 @@ static void test_merged_tallies(void **state)
 {
     double once[PARTS], twice[PARTS];
     struct tally *other;
-    (void)state;
 
     fill();
     assert_int_equal(tally_new(&other), FL_OK);
@@ -368,7 +355,6 @@ static void test_files(void **state)
     char path[64], next[80];
     json_t *root, *back;
     struct error e;
-    (void)state;
 
     fill();
     root = measurement_document(&measurement);
@@ -402,7 +388,6 @@ static void test_warm_when_latency_stays(void **state)
     struct warmup *w = calloc(1, sizeof *w);
     int64_t i = 0;
     bool warm = false;
-    (void)state;
 
     assert_non_null(w);
     for (; i < 5000 && !warm; i++) { /* 200 a second */
@@ -420,7 +405,6 @@ static void test_warm_when_latency_stays(void **state)
 static void test_a_queue_that_grows_is_never_warm(void **state)
 {
     struct warmup *w = calloc(1, sizeof *w);
-    (void)state;
 
     assert_non_null(w);
     for (uint64_t i = 0; i < 5000; i++) /* doubles within each 500 */

@@ -10,7 +10,6 @@
 static void one_that_takes_messages_is_left_alone(void **state)
 {
     struct mend m = {0};
-    (void)state;
     for (uint64_t now = SECONDS(1); now < SECONDS(100); now += SECONDS(1))
         assert_false(mend_due(&m, true, 0, now));
 }
@@ -19,7 +18,6 @@ static void one_that_takes_none_is_made_again_after_waits_that_grow(void **state
 {
     struct mend m = {0};
     int n = 0;
-    (void)state;
     for (uint64_t now = SECONDS(1); now <= SECONDS(1 + 2 + 4 + 8 + 8 + 8); now += SECONDS(1))
         n += mend_due(&m, false, 0, now);
     assert_int_equal(n, 5);
@@ -33,7 +31,6 @@ static void one_that_is_silent_is_made_again(void **state)
 {
     struct mend m = {0};
     uint64_t now = SECONDS(1);
-    (void)state;
     for (; now < SECONDS(50); now += SECONDS(1)) {
         m.heard_ns = now;
         assert_false(mend_due(&m, true, SECONDS(3), now));
@@ -56,7 +53,6 @@ static void the_same_socket_connects_again(void **state)
     struct security security = {0};
     zmq_msg_t first, second, text;
     struct error e;
-    (void)state;
     assert_int_equal(zmq_bind(server, "tcp://127.0.0.1:*"), 0);
     assert_int_equal(zmq_getsockopt(server, ZMQ_LAST_ENDPOINT, endpoint, &size), 0);
     assert_int_equal(frames_socket(&s, context, ZMQ_DEALER, FRAMES_CONNECT, endpoint,

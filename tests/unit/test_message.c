@@ -52,7 +52,6 @@ static void fill_trace(struct trace *t, int n)
 
 static void test_request(void **state)
 {
-    (void)state;
     fresh(MESSAGE_REQUEST)->request = (struct request){.id = UINT64_MAX,
                                                        .deadline_ms = 250,
                                                        .flags = JOB_AUDIT | JOB_SAMPLED,
@@ -74,7 +73,6 @@ static void test_request(void **state)
 
 static void test_answer(void **state)
 {
-    (void)state;
     struct answer *a = &fresh(MESSAGE_ANSWER)->answer;
     a->id = 1;
     a->error = FL_OVERLOADED;
@@ -101,7 +99,6 @@ static void test_answer(void **state)
 
 static void test_job(void **state)
 {
-    (void)state;
     struct job *j = &fresh(MESSAGE_JOB)->job;
     j->request = 5;
     j->attempt = 2;
@@ -143,7 +140,6 @@ static void fill_lookup(struct lookup *l)
 
 static void test_lookup(void **state)
 {
-    (void)state;
     fill_lookup(&fresh(MESSAGE_LOOKUP)->lookup);
     travel();
     assert_int_equal(message_payload_bytes(&out), 64 * 1344 * 4);
@@ -151,7 +147,6 @@ static void test_lookup(void **state)
 
 static void test_verdict(void **state)
 {
-    (void)state;
     struct verdict *v = &fresh(MESSAGE_VERDICT)->verdict;
     v->exit = 1;
     v->sequence = 99;
@@ -168,7 +163,6 @@ static void test_verdict(void **state)
 
 static void test_result(void **state)
 {
-    (void)state;
     struct result *r = &fresh(MESSAGE_RESULT)->result;
     r->request = 77;
     r->attempt = 3;
@@ -241,7 +235,6 @@ static void fill_port(struct port *p, const char *name)
 
 static void test_control(void **state)
 {
-    (void)state;
     struct hello *h = &fresh(MESSAGE_HELLO)->hello;
     /* one by one: a literal may leave anything in the bytes between fields */
     h->role = ROLE_STAGE;
@@ -310,7 +303,6 @@ static void test_control(void **state)
 
 static void test_status_reply(void **state)
 {
-    (void)state;
     struct status_reply *r = &fresh(MESSAGE_STATUS_REPLY)->status_reply;
     r->ready = true;
     r->draining = true;
@@ -392,7 +384,6 @@ static void refused(size_t size, int code, const char *says)
 
 static void test_spans(void **state)
 {
-    (void)state;
     struct spans *s = &fresh(MESSAGE_SPANS)->spans;
     s->n = MESSAGE_MAX_SPANS;
     s->lost = next();
@@ -406,7 +397,6 @@ static void test_spans(void **state)
 
 static void test_feedback(void **state)
 {
-    (void)state;
     struct feedback *f = &fresh(MESSAGE_FEEDBACK)->feedback;
     *f = (struct feedback){.sequence = next(),
                            .n = MESSAGE_MAX_FEEDBACK,
@@ -427,7 +417,6 @@ static void test_relays(void **state)
     static const struct relay one = {"rollout", "ipc://x", 10000, SHARE_PPM};
     struct relays *r = &fresh(MESSAGE_RELAYS)->relays;
     size_t size;
-    (void)state;
 
     *r = (struct relays){.n = 2, .lease_ms = 5, .slower = 0.25, .relay = {one, one}};
     assert_int_equal(message_encode(&in, buf, sizeof buf, &size), FL_OK);
@@ -454,7 +443,6 @@ static void test_relays(void **state)
 
 static void test_wrong_version_names_both(void **state)
 {
-    (void)state;
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Status status = FREEZELINE__STATUS__INIT;
     envelope.version = 9;
@@ -469,7 +457,6 @@ static void test_wrong_version_names_both(void **state)
 
 static void test_hostile_tensors(void **state)
 {
-    (void)state;
     int64_t dim[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Request request = FREEZELINE__REQUEST__INIT;
@@ -498,7 +485,6 @@ static void test_hostile_tensors(void **state)
 
 static void test_hostile_counts(void **state)
 {
-    (void)state;
     uint64_t ids[MESSAGE_MAX_BATCH + 1] = {0};
     uint8_t route[PIPELINE_MAX_STAGES + 1] = {0};
     uint32_t rest[PIPELINE_MAX_STAGES + 1] = {0};
@@ -534,7 +520,6 @@ static void test_hostile_counts(void **state)
 /* Numbers that index something somewhere. */
 static void test_hostile_places(void **state)
 {
-    (void)state;
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Result result = FREEZELINE__RESULT__INIT;
     Freezeline__StageTime time[2] = {FREEZELINE__STAGE_TIME__INIT, FREEZELINE__STAGE_TIME__INIT};
@@ -567,7 +552,6 @@ static void test_hostile_places(void **state)
 
 static void test_hostile_roles(void **state)
 {
-    (void)state;
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Hello hello = FREEZELINE__HELLO__INIT;
     Freezeline__Drain drain = FREEZELINE__DRAIN__INIT;
@@ -599,7 +583,6 @@ static void test_hostile_roles(void **state)
 
 static void test_hostile_caches(void **state)
 {
-    (void)state;
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Hello hello = FREEZELINE__HELLO__INIT;
     Freezeline__Caches caches = FREEZELINE__CACHES__INIT;
@@ -628,7 +611,6 @@ static void test_hostile_caches(void **state)
 
 static void test_hostile_learning(void **state)
 {
-    (void)state;
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Heartbeat heartbeat = FREEZELINE__HEARTBEAT__INIT;
     Freezeline__Learning learning = FREEZELINE__LEARNING__INIT;
@@ -660,7 +642,6 @@ static void test_hostile_learning(void **state)
 
 static void test_hostile_texts(void **state)
 {
-    (void)state;
     char text[MESSAGE_TEXT_BYTES + 1];
     Freezeline__Envelope envelope = FREEZELINE__ENVELOPE__INIT;
     Freezeline__Answer answer = FREEZELINE__ANSWER__INIT;
@@ -684,7 +665,6 @@ static void test_hostile_texts(void **state)
 
 static void test_encode_bounds(void **state)
 {
-    (void)state;
     size_t size;
     fill_lookup(&fresh(MESSAGE_LOOKUP)->lookup);
     assert_int_equal(message_encode(&in, buf, 100, &size), FL_TOO_LARGE);
@@ -698,7 +678,6 @@ static void test_encode_bounds(void **state)
 
 static void test_random_mutations(void **state)
 {
-    (void)state;
     static uint8_t mutant[MESSAGE_MAX_ENCODED];
     size_t size;
     fill_lookup(&fresh(MESSAGE_LOOKUP)->lookup);

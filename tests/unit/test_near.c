@@ -40,7 +40,6 @@ static void test_shared_caches_answer_as_those_they_were_made_of(void **state)
 {
     struct cache_set made, *set;
     int fd = share(&made);
-    (void)state;
     assert_int_equal(cache_set_map(&set, fd, 5, NULL), FL_OK);
     close(fd); /* the mapping stays */
     assert_int_equal(set->epoch, 7);
@@ -68,7 +67,6 @@ static void test_large_blocks_lie_on_large_pages(void **state)
     struct cache_set made = {.n_exits = 1}, *set;
     struct shuffle r;
     int fd;
-    (void)state;
     shuffle_seed(&r, 3, 0);
     for (int i = 0; i < LARGE_DIM * LARGE; i++)
         points[i] = (float)shuffle_uniform(&r);
@@ -96,7 +94,6 @@ static void test_only_what_is_wanted_is_looked_at(void **state)
 {
     struct cache_set made, *set;
     int fd = share(&made);
-    (void)state;
     assert_int_equal(cache_set_map(&set, fd, 1, NULL), FL_OK);
     assert_non_null(set->exit[0].cache);
     assert_null(set->exit[2].cache);
@@ -114,7 +111,6 @@ static void test_memory_that_may_change_is_refused(void **state)
     int fd = share(&made), null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     off_t size = lseek(fd, 0, SEEK_END);
     char *bytes = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
-    (void)state;
     assert_int_equal(ftruncate(fd, 64), -1); /* nor can what was shared */
     assert_int_equal(pwrite(fd, "x", 1, 0), -1);
     for (size_t i = 0; i < sizeof seals / sizeof *seals; i++) {
@@ -154,7 +150,6 @@ static void test_damaged_blocks_are_refused(void **state)
     int fd = share(&made);
     size_t size = (size_t)lseek(fd, 0, SEEK_END), header = 56 + 24 * PIPELINE_MAX_EXITS;
     uint8_t *bytes = malloc(size);
-    (void)state;
     assert_int_equal(pread(fd, bytes, size, 0), size);
     assert_int_equal(map_bytes(bytes, size), FL_OK);
     for (size_t i = 0; i < header; i++) {
@@ -219,7 +214,6 @@ static int of_1024(bool held)
 
 static void test_placement_says_who_looks_up(void **state)
 {
-    (void)state;
     begin("service");
     assert_false(stage_near_answers(&n, 0, false));
     begin("near");
@@ -231,7 +225,6 @@ static void test_placement_says_who_looks_up(void **state)
 
 static void test_auto_takes_what_is_measured_to_be_quicker(void **state)
 {
-    (void)state;
     begin("auto");
     assert_int_equal(of_1024(false), 768); /* nothing is known: both ways */
     measure(80000, 300000, 20000, 80);     /* most hit: they need not wait for the service */
@@ -246,7 +239,6 @@ static void test_auto_takes_what_is_measured_to_be_quicker(void **state)
 
 static void test_caches_without_a_service_are_used_for_a_while(void **state)
 {
-    (void)state;
     begin("near");
     stage_near_lives(&n, NS_PER_S);
     assert_false(stage_near_expires(&n, 2 * NS_PER_S));
@@ -275,7 +267,6 @@ static void test_computing_goes_on_where_that_gains(void **state)
 {
     struct near_exit rare = measured(0.1, 200e3, 1e6), most = measured(0.9, 200e3, 1e6),
                      nearly_all = measured(0.99, 200e3, 1e6);
-    (void)state;
     assert_true(fabs(near_run_on_gain_ns(&rare, 1, 10) - (0.9 * 200e3 - 0.1 * 50e3)) < 1);
     assert_true(near_run_on_gain_ns(&most, 1, 10) < 0);  /* 0.1 * 200 < 0.9 * 50 */
     assert_true(near_run_on_gain_ns(&most, 1, 100) > 0); /* stopped at once, it costs next to nothing */

@@ -61,7 +61,6 @@ static void test_as_all_distances_sorted(void **state)
     static const int batch[] = {1, 2, 3, 4, 5, 33};
     struct nearest_room room = {0};
     struct shuffle s;
-    (void)state;
     shuffle_seed(&s, 21, 1);
     for (size_t t = 0; t < 3 * sizeof cases / sizeof *cases; t++) {
         const struct case_of *c = &cases[t / 3];
@@ -95,7 +94,6 @@ static void test_ties_go_to_the_lower_index(void **state)
     struct nearest_room room = {0};
     struct neighbour near[2 * 150];
     struct points p = {0};
-    (void)state;
     assert_int_equal(points_reserve(&p, 2, 400), FL_OK);
     for (int i = 0; i < 400; i++)
         points_set(&p, i, at[i % 3]);
@@ -116,7 +114,6 @@ static void test_no_points_no_neighbours(void **state)
     struct points p = {0};
     struct neighbour near[3];
     float x[3] = {0};
-    (void)state;
     assert_int_equal(points_reserve(&p, 1, 0), FL_OK);
     assert_int_equal(nearest_fit(&room, 3, 1), FL_OK);
     assert_int_equal(nearest_search(&p, x, 3, 1, &room, near), 0);

@@ -102,7 +102,6 @@ static void check_gradients(const struct net_shape *shape)
 static void test_gradients_of_a_dense_net(void **state)
 {
     struct net_shape shape = {.dim = 300, .nodes = 6, .classes = CLASSES}; /* more rows than a piece has */
-    (void)state;
     assert_int_equal(net_floats(&shape), 300 * 6 + 6 + 6 * CLASSES + CLASSES);
     check_gradients(&shape);
 }
@@ -116,7 +115,6 @@ static void check_map(int side)
 
 static void test_gradients_of_maps(void **state)
 {
-    (void)state;
     for (int side = 3; side <= 9; side++)
         check_map(side);
 }
@@ -130,7 +128,6 @@ static void test_running_means_have_no_gradient(void **state)
     struct net m = net_over(floats, &shape);
     struct net_batch b;
     struct shuffle s;
-    (void)state;
     assert_true(floats && gradient);
     for (size_t i = 0; i < all; i++)
         gradient[i] = NAN;
@@ -154,7 +151,6 @@ static void test_patches_by_hand(void **state)
 {
     struct map m = {5, 1, 1, 1};
     float in[25], first[9 * 9], middle[9], second[9], sum[9];
-    (void)state;
     for (int i = 0; i < 25; i++)
         in[i] = (float)(i + 1);
     assert_int_equal(map_middle(&m), 3);
@@ -176,7 +172,6 @@ static void test_patches_by_hand(void **state)
 
 static void test_maps_that_are_none(void **state)
 {
-    (void)state;
     assert_false(map_valid(&(struct map){2, 4, 4, 1}));
     assert_false(map_valid(&(struct map){65, 4, 4, 1}));
     assert_false(map_valid(&(struct map){8, 0, 4, 1}));
@@ -222,7 +217,6 @@ static void test_stored_is_what_was_learned(void **state)
     struct projection *p;
     struct net_batch b;
     struct shuffle s;
-    (void)state;
     assert_non_null(floats);
     shuffle_seed(&s, 6, 2);
     net_initialise(&m, 1, &s);
@@ -280,7 +274,6 @@ static void scores_of(const struct trained *t, const float *z, float *scores)
 static void test_members_answer_together(void **state)
 {
     static const int sides[] = {0, 3, 5, 8};
-    (void)state;
     for (int k = 0; k < 4; k++) {
         struct trained member[3] = {0}, all;
         float z[8 * 8 * 2], mean[CLASSES] = {0}, one[CLASSES], together[CLASSES];

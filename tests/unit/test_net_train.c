@@ -73,7 +73,6 @@ static void test_what_moved_is_known_beside(void **state)
 {
     struct trained still = teach(0), moved = teach(0.5f);
     double beside = 0, without = 0;
-    (void)state;
     for (int to = 0; to < 9; to++) {
         beside += right_at(&moved, to / 3 - 1, to % 3 - 1) / 9;
         without += right_at(&still, to / 3 - 1, to % 3 - 1) / 9;
@@ -88,7 +87,6 @@ static void test_what_moved_is_known_beside(void **state)
 static void test_the_same_again(void **state)
 {
     struct trained a = teach(0.5f), b = teach(0.5f);
-    (void)state;
     assert_memory_equal(a.head.weights, b.head.weights, sizeof(float) * (size_t)(a.head.nodes * CLASSES));
     trained_release(&a);
     trained_release(&b);

@@ -32,7 +32,6 @@ static void test_round_trip(void **state)
     static const enum tensor_dtype dtypes[] = {TENSOR_F32, TENSOR_U8,  TENSOR_I64, TENSOR_BOOL,
                                                TENSOR_F16, TENSOR_F64, TENSOR_U16};
     struct error e;
-    (void)state;
 
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         struct tensor t = {.dtype = dtypes[i], .rank = 3, .dim = {2, 3, 4}}, back;
@@ -54,7 +53,6 @@ static void test_header_is_aligned_for_numpy(void **state)
     struct tensor t = {.dtype = TENSOR_F32, .rank = 1, .dim = {1}};
     struct npy_map m;
     struct error e;
-    (void)state;
 
     assert_int_equal(tensor_alloc(&t), FL_OK);
     assert_int_equal(npy_write(&t, in_folder("a.npy"), &e), FL_OK);
@@ -68,7 +66,6 @@ static void test_versions_and_scalars(void **state)
 {
     struct tensor t;
     struct error e;
-    (void)state;
 
     for (int version = 1; version <= 3; version++) {
         assert_int_equal(
@@ -94,7 +91,6 @@ static void test_fortran_order(void **state)
     struct npy_map m;
     struct tensor t;
     struct error e;
-    (void)state;
 
     assert_int_equal(npy_read(&t, path, &e), FL_OK);
     assert_memory_equal(t.data, expected, 6);
@@ -125,7 +121,6 @@ static void test_broken_files(void **state)
     };
     struct tensor t;
     struct error e;
-    (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_int_equal(npy_read(&t, make("b.npy", 1, cases[i].header, cases[i].bytes), &e), cases[i].code);
@@ -140,7 +135,6 @@ static void test_flipped_bytes(void **state)
     static const char header[] = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3)}";
     uint8_t good[10 + sizeof header + 6] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, sizeof header};
     struct tensor t;
-    (void)state;
 
     memcpy(good + 10, header, sizeof header - 1);
     for (size_t i = 0; i < sizeof good; i++) {

@@ -154,7 +154,6 @@ static void end(int code, const char *text)
 
 static void test_not_a_model(void **state)
 {
-    (void)state;
     model.size = 0;
     refuse(&model, FL_MODEL, "not an ONNX model");
     memset(model.data, 0xff, 100);
@@ -165,7 +164,6 @@ static void test_not_a_model(void **state)
 static void test_every_truncation_is_refused_or_sound(void **state)
 {
     struct bytes whole;
-    (void)state;
     begin();
     put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
     put_value(&graph, 12, "y", 1, 4, image);
@@ -180,7 +178,6 @@ static void test_every_truncation_is_refused_or_sound(void **state)
 
 static void test_versions(void **state)
 {
-    (void)state;
     begin();
     put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
     put_value(&graph, 12, "y", 1, 4, image);
@@ -192,7 +189,6 @@ static void test_versions(void **state)
 
 static void test_unknown_operator_is_named(void **state)
 {
-    (void)state;
     begin();
     put_node(&graph, "Foo", "bar\n", "x", NULL, "y", NULL);
     end(FL_UNSUPPORTED, "operator 'Foo' (node 'bar?', opset 13) is not supported");
@@ -242,7 +238,6 @@ static void use_function(const char *name, int code, const char *text)
 
 static void test_functions(void **state)
 {
-    (void)state;
     functions.size = body.size = 0;
     put_raw(&functions, 25, "f", 1);
     use_function("F", FL_MODEL, "not an ONNX model");
@@ -268,7 +263,6 @@ static void test_functions(void **state)
 /* Functions that call themselves, or one another ten times each, twenty deep. */
 static void test_functions_stay_bounded(void **state)
 {
-    (void)state;
     functions.size = body.size = 0;
     domain = "own";
     put_node(&body, "F", "again", "a", NULL, "b", NULL);
@@ -331,7 +325,6 @@ static void use_branches(const struct bytes *yes, const struct bytes *no, bool k
 
 static void test_branches(void **state)
 {
-    (void)state;
     put_branch(&branches, "then_branch", "Relu", "t", NULL);
     use_branches(&branches, NULL, true, FL_MODEL, "node 'choice' (If) has no else_branch");
     put_branch(&branch, "else_branch", "Foo", "e", NULL);
@@ -352,7 +345,6 @@ static void test_branches(void **state)
 
 static void test_branches_stay_bounded(void **state)
 {
-    (void)state;
     put_branch(&branch, "then_branch", "Relu", "t", NULL);
     for (int i = 0; i < 30; i++)
         put_branch(&branch, "then_branch", "If", "t", &branch);
@@ -362,7 +354,6 @@ static void test_branches_stay_bounded(void **state)
 
 static void test_other_subgraphs(void **state)
 {
-    (void)state;
     begin();
     put_text(&attribute, 1, "body");
     put_raw(&attribute, 6, "", 0);
@@ -379,7 +370,6 @@ static void test_other_subgraphs(void **state)
 
 static void test_cycle(void **state)
 {
-    (void)state;
     begin();
     put_node(&graph, "Add", "a", "x", "q", "p", NULL);
     put_node(&graph, "Relu", "b", "p", NULL, "q", NULL);
@@ -389,7 +379,6 @@ static void test_cycle(void **state)
 
 static void test_names(void **state)
 {
-    (void)state;
     begin();
     put_node(&graph, "Relu", "r", "nowhere", NULL, "y", NULL);
     end(FL_MODEL, "node 'r' (Relu) reads 'nowhere', which nothing makes");
@@ -415,7 +404,6 @@ static void test_names(void **state)
 static void test_too_many_inputs(void **state)
 {
     char name[16];
-    (void)state;
     begin();
     for (int i = 0; i < 256; i++) {
         snprintf(name, sizeof name, "x%d", i);
@@ -428,7 +416,6 @@ static void test_too_many_inputs(void **state)
 static void test_initializers(void **state)
 {
     const int64_t huge[2] = {INT64_MAX, 4}, negative[1] = {-5}, wide[1] = {100}, much[2] = {1 << 20, 1 << 20};
-    (void)state;
     begin();
     put_tensor(&graph, "w", 1, 2, huge, 16);
     end(FL_MODEL, "tensor 'w' has impossible dims");
@@ -453,7 +440,6 @@ static void test_initializers(void **state)
 static void test_shapes(void **state)
 {
     const int64_t weights[4] = {2, 7, 1, 1}, list[1] = {3};
-    (void)state;
     begin();
     put_tensor(&graph, "w", 1, 4, weights, 56);
     put_node(&graph, "Conv", "c", "x", "w", "y", NULL);
@@ -475,7 +461,6 @@ static void test_shapes(void **state)
 static void test_hostile_sizes(void **state)
 {
     const int64_t vast[4] = {1, 1 << 20, 1 << 20, 1 << 20}, list[1] = {512};
-    (void)state;
     graph.size = 0;
     put_value(&graph, 11, "x", 1, 4, vast);
     put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
@@ -496,7 +481,6 @@ static void test_hostile_sizes(void **state)
 static void test_open_dims(void **state)
 {
     const int64_t open[4] = {-1, 3, -1, 8};
-    (void)state;
     graph.size = 0;
     put_value(&graph, 11, "x", 1, 4, open);
     put_node(&graph, "Relu", "r", "x", NULL, "y", NULL);
@@ -569,7 +553,6 @@ static void test_external_data_stays_in_its_folder(void **state)
 {
     char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
     struct error e = {FL_OK, ""};
-    (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/w.bin", dir);
     write_file(path, "12345678", 8);
@@ -597,7 +580,6 @@ static void test_external_data_beyond_the_memory(void **state)
 {
     char dir[] = "/tmp/freezeline-onnx-XXXXXX";
     struct error e = {FL_OK, ""};
-    (void)state;
     assert_non_null(mkdtemp(dir));
     external_elements = (int64_t)1 << 50;
     assert_int_equal(load_external(dir, "none.bin", &e), FL_CONFIG);
@@ -614,7 +596,6 @@ static void test_digest_covers_external_data(void **state)
     char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
     uint8_t before[sizeof loaded];
     struct error e = {FL_OK, ""};
-    (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/w.bin", dir);
     write_file(path, "12345678", 8);
@@ -670,7 +651,6 @@ static void test_links_of_a_download_cache(void **state)
         const char *data_link;
         int code;
     } cases[] = {{"../blobs/data", FL_OK}, {"../refs", FL_MODEL}, {"/etc/passwd", FL_MODEL}, {NULL, FL_IO}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
         struct error e = {FL_OK, ""};
@@ -686,7 +666,6 @@ static void test_data_beside_the_file_that_a_link_leads_to(void **state)
 {
     char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300];
     struct error e = {FL_OK, ""};
-    (void)state;
     make_cache(dir, NULL);
     snprintf(path, sizeof path, "%s/blobs/w.bin", dir);
     write_file(path, "12345678", 8);
@@ -700,7 +679,6 @@ static void test_external_data_is_not_multiplied(void **state)
 {
     char dir[] = "/tmp/freezeline-onnx-XXXXXX", path[300], model_path[300];
     struct error e = {FL_OK, ""};
-    (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/w.bin", dir);
     snprintf(model_path, sizeof model_path, "%s/m.onnx", dir);
@@ -724,7 +702,6 @@ static void test_files(void **state)
     struct error e = {FL_OK, ""};
     struct graph *g = NULL;
     struct tensor t;
-    (void)state;
     assert_int_equal(graph_load(&g, "/nonexistent/m.onnx", NULL, &e), FL_IO);
     assert_int_equal(graph_load(&g, "/tmp", NULL, &e), FL_IO);
     assert_int_equal(graph_load(&g, "/dev/null", NULL, &e), FL_IO);

@@ -16,7 +16,6 @@ static struct orders *orders;
 static int setup(void **state)
 {
     char folder[] = "/tmp/freezeline-orders-XXXXXX", run[STATE_PATH_BYTES];
-    (void)state;
 
     assert_non_null(mkdtemp(folder));
     pipeline.state = strdup(folder);
@@ -29,7 +28,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     char run[STATE_PATH_BYTES];
-    (void)state;
 
     orders_close(orders, false);
     snprintf(run, sizeof run, "%s/run", pipeline.state);
@@ -66,7 +64,6 @@ static bool hears(int fd)
 static void each_hears_what_is_said_to_it(void **state)
 {
     int a, b, fd_a = ordering(&a), fd_b = ordering(&b);
-    (void)state;
 
     say(b);
     assert_false(hears(fd_a));
@@ -83,7 +80,6 @@ static void who_comes_after_another_hears_nothing_of_its_order(void **state)
 {
     struct order o;
     int id, a, b, fd;
-    (void)state;
 
     close(ordering(&a));
     assert_false(orders_next(orders, &o, &id));

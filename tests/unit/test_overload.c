@@ -451,7 +451,6 @@ static void test_three_times_the_capacity_keeps_it(void **state)
     struct scene gpu = {
         .stages = 2, .replicas = 1, .batch = 32, .batch_ms = 5, .row_ms = 0.2, .deadline_ms = 100};
     struct scene one = resnet;
-    (void)state;
     one.stages = 1;
     keeps(demo, 0.97);
     keeps(resnet, 0.95);
@@ -469,7 +468,6 @@ static void test_little_is_refused_below_the_capacity(void **state)
 {
     double capacity = capacity_of(resnet);
     struct world *w = run_at(resnet, 0.8 * capacity, 30);
-    (void)state;
     assert_in_range(w->good[0] + w->good[1], (int)(0.97 * w->n_asked), w->n_asked);
     end(w);
 }
@@ -479,7 +477,6 @@ static void test_a_burst_is_queued(void **state)
 {
     struct scene s = resnet;
     struct world *w;
-    (void)state;
     s.closed = 12;
     s.rate = 0;
     s.seconds = 0.001;
@@ -494,7 +491,6 @@ static void test_a_long_deadline_makes_no_long_queue(void **state)
     struct scene s = resnet;
     double capacity = capacity_of(s);
     struct world *w;
-    (void)state;
     s.deadline_ms = 5000;
     s.target_ms = 200;
     w = run_at(s, 3 * capacity, 30);
@@ -516,7 +512,6 @@ static void test_hopeless_deadlines_harm_no_others(void **state)
     struct scene s = resnet;
     double capacity = capacity_of(s);
     struct world *w;
-    (void)state;
     s.other_ms = 5; /* it takes 14 */
     w = run_at(s, 3 * capacity, 30);
     assert_int_equal(w->good[1], 0);
@@ -530,7 +525,6 @@ static void test_short_deadlines_beside_long_ones(void **state)
     struct scene s = resnet;
     double capacity = capacity_of(s);
     struct world *w;
-    (void)state;
     s.default_ms = s.other_ms = 5000;
     w = run_at(s, 0.8 * capacity, 30);
     assert_in_range(w->good[0], (int)(0.95 * w->sent[0]), w->sent[0]);
@@ -554,7 +548,6 @@ static void test_follows_what_the_machine_gives(void **state)
     struct scene s = resnet;
     double capacity = capacity_of(s);
     struct world *w;
-    (void)state;
     s.slowness = half_speed;
     w = run_at(s, 3 * capacity, 30);
     assert_true(per_second(w) > 0.87 * capacity * (20 + 10 * 0.5) / 30);

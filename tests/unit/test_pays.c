@@ -10,7 +10,6 @@ static const struct message_cost cost = {.fixed_ms = 0.1, .per_byte_ms = 1e-6};
 static void test_messages_of_a_request_follow_one_another(void **state)
 {
     const double cuts[] = {200000, 100000};
-    (void)state;
 
     /* client, broker, two cuts, back to the broker, back to the client; the input goes twice */
     assert_float_equal(pays_messages_ms(&cost, 50000, cuts, 3), 6 * 0.1 + 0.4, 1e-9);
@@ -22,7 +21,6 @@ static void test_a_large_network_gains_and_a_small_one_does_not(void **state)
     struct pays large = {.one_process_ms = 8, .time_share = 0.4, .messages_ms = 0.9, .stages = 3},
                 small = large;
     char text[384];
-    (void)state;
 
     assert_float_equal(pays_pipeline_ms(&large), 4.1, 1e-9);
     assert_float_equal(pays_from_ms(&large), 1.5, 1e-9);
@@ -38,7 +36,6 @@ static void test_stages_without_caches_never_answer_sooner(void **state)
     struct pays p = {.one_process_ms = 8, .time_share = 1, .messages_ms = 0.9, .stages = 3};
     json_t *json = pays_json(&p);
     char text[384], shorter[40];
-    (void)state;
 
     assert_true(isinf(pays_from_ms(&p)));
     assert_non_null(strstr(pays_sentence(&p, text, sizeof text), "more requests a second on more cores"));
@@ -52,7 +49,6 @@ static void test_stages_without_caches_never_answer_sooner(void **state)
 static void test_messages_are_measured(void **state)
 {
     struct pipeline p = {.shared_memory = false};
-    (void)state;
 
     for (int lanes = 0; lanes < 2; lanes++) {
         struct message_cost measured = {0};

@@ -50,7 +50,6 @@ static void all_exits_of_a_request_are_joined(void **state)
 {
     struct pending *p = new_pending(16, 1 << 20);
     struct got g = {0};
-    (void)state;
     for (int exit = 2; exit >= 0; exit--)
         for (uint64_t request = 1; request <= 4; request++)
             add(p, request, exit, 0);
@@ -70,7 +69,6 @@ static void scores_of_the_network_go_along(void **state)
     const uint16_t scores[] = {0x3c00, 0xbc00, 0}, none[] = {0x7c00, 0, 0};
     struct pending *p = new_pending(16, 1 << 20);
     struct got g = {0};
-    (void)state;
     add(p, 1, 0, 0);
     add(p, 1, 1, 0);
     add(p, 2, 0, 0);
@@ -85,7 +83,6 @@ static void a_retry_replaces(void **state)
 {
     struct pending *p = new_pending(4, 1 << 20);
     struct got g = {0};
-    (void)state;
     add(p, 1, 0, 0);
     add(p, 1, 0, 5);
     assert_int_equal(pending_count(p), 1);
@@ -98,7 +95,6 @@ static void without_a_full_answer_nothing_is_learned(void **state)
 {
     struct pending *p = new_pending(4, 1 << 20);
     struct got g = {0};
-    (void)state;
     add(p, 1, 0, 0);
     add(p, 1, 1, 0);
     assert_int_equal(pending_outcome(p, 1, NULL, 0, NULL, NULL), 2);
@@ -111,7 +107,6 @@ static void the_oldest_go_first(void **state)
 {
     struct pending *p = new_pending(3, 1 << 20);
     struct got g = {0};
-    (void)state;
     for (uint64_t request = 1; request <= 5; request++)
         add(p, request, 0, request);
     assert_int_equal(pending_count(p), 3);
@@ -130,7 +125,6 @@ static void bytes_are_bounded(void **state)
     struct pending *p = new_pending(100, 2 * one);
     struct pending *tiny = new_pending(100, one - 1);
     struct got g = {0};
-    (void)state;
     for (uint64_t request = 1; request <= 50; request++)
         add(p, request, 0, 0);
     assert_int_equal(pending_count(p), 2);
@@ -149,7 +143,6 @@ static void long_traffic_leaves_nothing(void **state)
 {
     struct pending *p = new_pending(64, 1 << 20);
     struct got g = {0};
-    (void)state;
     srand(7);
     for (uint64_t t = 1; t < 20000; t++) {
         add(p, (uint64_t)(rand() % 200), rand() % 4, t);

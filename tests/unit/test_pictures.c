@@ -137,7 +137,6 @@ static void test_folder(void **unused)
 {
     struct dataset *d;
     char name[DATASET_RECORD_NAME];
-    (void)unused;
 
     opened(&d, "folder:@/animals", (struct dataset_options){.classes = 3});
     check_records(d, "10:0 30:1 50:2 20:0 40:1 25:0 ");
@@ -165,7 +164,6 @@ static void test_folder(void **unused)
 static void test_folder_and_labels(void **unused)
 {
     struct dataset *d;
-    (void)unused;
 
     use_labels(3, "dog", "cat", "bird");
     opened(&d, "folder:@/animals", (struct dataset_options){.classes = 3});
@@ -186,7 +184,6 @@ static void test_folder_and_labels(void **unused)
 static void test_folder_without_classes(void **unused)
 {
     struct dataset *d;
-    (void)unused;
 
     opened(&d, "folder:@/animals/cat", (struct dataset_options){.classes = 3});
     check_records(d, "30:-1 40:-1 ");
@@ -198,7 +195,6 @@ static void test_list(void **unused)
 {
     struct dataset *d;
     char absolute[400];
-    (void)unused;
 
     use_labels(3, "dog", "cat", "big bird");
     put_text("list.txt",
@@ -240,7 +236,6 @@ static void test_broken(void **unused)
 {
     struct dataset *d;
     struct error e;
-    (void)unused;
 
     put_text("some.csv",
              "animals/bird/a.png,0\nbad.jpg,1\nanimals/dog/a.png,2\nmissing.png,1\nanimals/cat/a.jpg,1\n");
@@ -262,7 +257,6 @@ static void test_broken(void **unused)
 static void test_odd_names(void **unused)
 {
     struct dataset *d;
-    (void)unused;
 
     put_text("a,b#0-1", "animals/bird/a.png,0\nanimals/cat/a.jpg,1\nanimals/dog/a.png,2\n");
     opened(&d, "list:@/a,b#0-1", (struct dataset_options){0});
@@ -278,7 +272,6 @@ static void test_identity(void **unused)
 {
     struct dataset *d;
     uint64_t id;
-    (void)unused;
 
     put_picture("mixed.png", 7, 9, 9);
     put_text("one", "mixed.png 0\n");
@@ -303,7 +296,6 @@ static void test_cifar_resized(void **unused)
     uint8_t image[64];
     char name[DATASET_RECORD_NAME];
     FILE *f = fopen(in_folder("c.bin"), "wb");
-    (void)unused;
 
     assert_non_null(f);
     for (int r = 0; r < 3; r++) {

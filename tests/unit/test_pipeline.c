@@ -58,7 +58,6 @@ static void test_variants(void **state)
                                "choose: cascade\nbudget: {latency_ms: 10}\n",
                                0, NULL);
     char *set;
-    (void)state;
     assert_int_equal(p->n_variants, 3);
     assert_string_equal(p->variant[1].set[0], "precision=int8");
     assert_string_equal(p->variant[2].file, "/home/u/small.yaml");
@@ -88,7 +87,6 @@ static void test_a_variant_is_a_pipeline(void **state)
     struct pipeline *front, *p;
     struct error e = {0};
     FILE *f;
-    (void)state;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/p.yaml", folder);
     assert_non_null(f = fopen(path, "w"));
@@ -118,7 +116,6 @@ static void test_a_variant_is_a_pipeline(void **state)
 static void test_one_line_is_enough(void **state)
 {
     struct pipeline *p = parse("model: models/net.onnx\n", 0, NULL);
-    (void)state;
     assert_string_equal(p->model, "/home/u/models/net.onnx");
     assert_string_equal(p->name, "net");
     assert_string_equal(p->state, "/home/u/.freezeline/net");
@@ -197,7 +194,6 @@ static void test_paths_are_tidy(void **state)
     static const char text[] = "model: m.onnx\nstate: ../state\n";
     struct pipeline *p;
     struct error e = {0};
-    (void)state;
     assert_non_null(mkdtemp(dir));
     snprintf(file, sizeof file, "%s/real", dir);
     snprintf(other, sizeof other, "%s/link", dir);
@@ -226,7 +222,6 @@ static void test_everything(void **state)
 {
     const char *sets[] = {"redis.endpoint=unix:/m/state/redis"};
     struct pipeline *p = parse(whole, 1, sets);
-    (void)state;
     check_whole(p);
     pipeline_free(p);
 }
@@ -238,7 +233,6 @@ static void test_sets_win(void **state)
         "broker.retries=7",    "labels.1=fish",       "state=/s",           "stages.2.threads=4"};
     struct pipeline *p = parse(whole, 8, sets);
     char cwd[2048], expected[2100];
-    (void)state;
     assert_int_equal(p->stage[0].n_replicas, 3);
     assert_string_equal(p->stage[0].replica[2].endpoint, "ipc:///s/sock/stage.0.2");
     assert_int_equal(p->stage[1].n_replicas, 1);
@@ -263,7 +257,6 @@ static void test_sets_win(void **state)
 
 static void test_sets_that_are_refused(void **state)
 {
-    (void)state;
     refused_set(
         "broker.retires=2", FL_CONFIG,
         "--set broker.retires: unknown key `broker.retires`; the nearest known key is `broker.retries`");
@@ -279,7 +272,6 @@ static void test_sets_that_are_refused(void **state)
 static void test_how_long_a_process_may_be_silent(void **state)
 {
     struct pipeline *p;
-    (void)state;
 
     p = parse("model: m\nbroker: {dead_after_ms: 3000}\n", 0, NULL);
     assert_int_equal(p->broker.hung_after_ms, 15000);
@@ -298,7 +290,6 @@ static void test_how_long_a_process_may_be_silent(void **state)
 static void test_updates_under_a_promise(void **state)
 {
     struct pipeline *p;
-    (void)state;
     p = parse("model: m\n", 0, NULL);
     assert_true(p->updates.sample == 0.1 && p->updates.learn);
     pipeline_free(p);
@@ -325,7 +316,6 @@ static void test_lower_precision(void **state)
         "model: m\nredis: {managed: true}\ncache: {threshold: risk}\nstages: 2\nprecision: auto\n",
         "model: m\nredis: {managed: true}\ncache: {threshold: risk}\nstages: 2\nwire_dtype: bfloat16\n",
     };
-    (void)state;
     for (int i = 0; i < 4; i++) {
         struct pipeline *p = parse(yaml[i], 0, NULL);
         assert_true(p->updates.learn && p->updates.sample > 0);
@@ -336,7 +326,6 @@ static void test_lower_precision(void **state)
 
 static void test_bad_keys_and_types(void **state)
 {
-    (void)state;
     refused("model: m\nbrokr:\n  retries: 2\n",
             "p.yaml:2:1: unknown key `brokr`; the nearest known key is `broker`");
     refused("model: m.onnx\nstagse: 2\n",
@@ -368,7 +357,6 @@ static void test_bad_keys_and_types(void **state)
 
 static void test_bad_yaml(void **state)
 {
-    (void)state;
     refused("", "p.yaml: the file is empty");
     refused("model: m\n  x: [\n", "p.yaml:2:4: not valid YAML");
     refused("model: m\nmodel: n\n", "p.yaml:2:1: key `model` is there twice");
@@ -389,7 +377,6 @@ static void test_bounds_of_files(void **state)
 {
     static char big[YAML_MAX_BYTES + 2];
     char deep[400] = "model: m\nlabels: ";
-    (void)state;
     memset(big, '#', YAML_MAX_BYTES + 1);
     refused_bytes(big, YAML_MAX_BYTES + 1, "larger than");
     strcpy(big, "model: ");
@@ -405,7 +392,6 @@ static void test_bounds_of_files(void **state)
 
 static void test_what_does_not_fit_together(void **state)
 {
-    (void)state;
     refused("name: x\n", "p.yaml: `model` is missing");
     refused("model: m\ninput: {shape: [3, 224, 224]}\n", "p.yaml:2:16: input.shape is that of one request");
     refused("model: m\ninput: {shape: [1, 0]}\n", "input.shape.#");
@@ -439,7 +425,6 @@ static void test_lists_of_one(void **state)
     struct pipeline *p = parse("model: m\ninput: {mean: 128, std: [64]}\ncache: {grids: 8}\nlabels: [a, b]\n"
                                "stages:\n  - replicas:\n      - {cpus: 1}\n",
                                1, (const char *const[]){"input.mean=127.5"});
-    (void)state;
     assert_true(p->n_mean == 1 && p->n_std == 1 && p->n_labels == 2);
     assert_true(pipeline_mean(p, 0) == 127.5f && pipeline_mean(p, 2) == 127.5f && pipeline_std(p, 3) == 64);
     assert_true(p->cache.descriptor.n_grids == 1 && p->cache.descriptor.grid[0] == 8);
@@ -457,7 +442,6 @@ static void test_errors_of_later(void **state)
 {
     struct pipeline *p = parse("model: m\nexits:\n  - after: x\n", 1, (const char *const[]){"labels.0=cat"});
     struct error e;
-    (void)state;
     assert_int_equal(pipeline_error(p, "exits.0.after", &e, "no %s", "layer"), FL_CONFIG);
     assert_string_equal(e.text, "/home/u/p.yaml:3:12: no layer");
     pipeline_error(p, "exits.0.kind", &e, "x");
@@ -483,7 +467,6 @@ static void doubted(const char *input, const char *says)
 
 static void test_units_of_mean_and_std(void **state)
 {
-    (void)state;
     doubted(
         "{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}",
         "p.yaml:2:15: pixels are 0 to 255 here, and this looks like units of 0 to 1: write `mean: [123.675, "
@@ -506,7 +489,6 @@ static void test_endpoints(void **state)
 {
     struct pipeline *p;
     char text[256];
-    (void)state;
     refused("model: m\nbroker: {requests: 'tcp://10.0.0.1:5555'}\n",
             "p.yaml:2:20: endpoint `tcp://10.0.0.1:5555` is not loopback");
     refused("model: m\nbroker: {requests: here}\n", "write tcp://HOST:PORT or ipc://PATH");
@@ -541,7 +523,6 @@ static void test_brokers(void **state)
 {
     struct pipeline *p = parse("model: m\nbroker: {replicas: 2, requests: 'ipc://here'}\n", 0, NULL);
     struct error e;
-    (void)state;
     assert_int_equal(pipeline_brokers(p), 2);
     assert_string_equal(pipeline_broker(p, 0).requests, "ipc:///home/u/here");
     assert_string_equal(pipeline_broker(p, 1).requests, "ipc:///home/u/.freezeline/m/sock/requests.1");
@@ -573,7 +554,6 @@ static void test_labels_from_a_file(void **state)
     char path[] = "/tmp/freezeline-test-XXXXXX", text[100];
     int fd = mkstemp(path);
     struct pipeline *p;
-    (void)state;
     assert_int_equal(write(fd, "cat\r\ndog\nmouse", 14), 14);
     close(fd);
     snprintf(text, sizeof text, "model: m\nlabels: %s\n", path);
@@ -589,7 +569,6 @@ static void test_missing_file(void **state)
 {
     struct pipeline *p;
     struct error e = {0};
-    (void)state;
     assert_int_equal(pipeline_load(&p, "/nowhere/p.yaml", NULL, 0, &e), FL_CONFIG);
     assert_string_equal(e.text, "cannot read the pipeline file /nowhere/p.yaml: No such file or directory");
     assert_int_equal(pipeline_load(&p, "/", NULL, 0, &e), FL_CONFIG);
@@ -612,7 +591,6 @@ static void test_rewrite_keeps_the_rest(void **state)
     struct pipeline *p, *q;
     struct error e = {0};
     char *text;
-    (void)state;
     assert_int_equal(write(fd, whole, sizeof whole - 1), (int)sizeof whole - 1);
     close(fd);
     assert_int_equal(
@@ -647,7 +625,6 @@ static void test_rewrite_adds_what_is_not_there(void **state)
     int fd = mkstemp(path);
     struct pipeline *p;
     struct error e = {0};
-    (void)state;
     assert_int_equal(write(fd, "{model: m, stages: 2}\n", 22), 22);
     assert_int_equal(pipeline_load(&p, path, NULL, 0, &e), FL_OK);
     assert_int_equal(pipeline_rewrite(p, path, &e), FL_CONFIG); /* not line by line */
@@ -671,7 +648,6 @@ static void test_reference_is_up_to_date(void **state)
     size_t size;
     FILE *f = open_memstream(&printed, &size);
     struct pipeline *p;
-    (void)state;
     pipeline_print_reference(f);
     fclose(f);
     if (strcmp(printed, committed))
@@ -692,7 +668,6 @@ static void test_configs_are_pipelines(void **state)
                 {"configs/cifar10-resnet18-learned.yaml", 10},
                 {"configs/cifar100-resnet18-learned.yaml", 100},
                 {"configs/imagenette-mobilenetv2-learned.yaml", 10}};
-    (void)state;
     for (size_t i = 0; i < sizeof file / sizeof file[0]; i++) {
         struct pipeline *p;
         struct error e = {0};

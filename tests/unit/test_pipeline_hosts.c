@@ -33,7 +33,6 @@ static void test_placing(void **state)
 {
     struct pipeline *p = parse(THREE "stages: [{replicas: 2}, {replicas: 2}, {replicas: [{host: a}, {}]}]\n");
     const char *want[3][2] = {{"b", "c"}, {"a", "b"}, {"a", "c"}};
-    (void)state;
     for (int s = 0; s < 3; s++)
         for (int r = 0; r < 2; r++) {
             assert_string_equal(p->stage[s].replica[r].host, want[s][r]);
@@ -53,7 +52,6 @@ static void test_brokers(void **state)
 {
     struct pipeline *p = parse(THREE "broker: {host: b, replicas: [{}, {}, {host: a}]}\n");
     struct error e;
-    (void)state;
     assert_string_equal(pipeline_broker(p, 0).host, "b");
     assert_string_equal(pipeline_broker(p, 1).host, "b");
     assert_string_equal(pipeline_broker(p, 2).host, "a");
@@ -73,7 +71,6 @@ static void test_slots(void **state)
 {
     struct pipeline *p = parse("model: m\nsecurity: none\nstages: [{replicas: 3}, {replicas: 2}]\n"
                                "hosts: [{name: a, slots: 1}, {name: b, slots: 2}, {name: c}]\n");
-    (void)state;
     assert_string_equal(p->stage[0].replica[0].host, "a");
     assert_string_equal(p->stage[0].replica[2].host, "c");
     assert_string_equal(p->stage[1].replica[0].host, "b");
@@ -86,7 +83,6 @@ static void test_slots(void **state)
 static void test_ways(void **state)
 {
     struct pipeline *p = parse(THREE "stages: 3\nbroker: {results: 'tcp://10.0.0.1:7000'}\n");
-    (void)state;
     assert_string_equal(p->broker.requests, "tcp://10.0.0.1:5601");
     assert_string_equal(p->broker.control, "tcp://10.0.0.1:5602");
     assert_string_equal(p->broker.results, "tcp://10.0.0.1:7000");
@@ -106,7 +102,6 @@ static void test_being_there(void **state)
 {
     struct pipeline *p = parse(THREE "stages: 3\n");
     struct error e = {0};
-    (void)state;
     assert_int_equal(here_settle(p, "a", &e), FL_OK);
     assert_string_equal(p->broker.requests, "ipc:///s/sock/requests");
     assert_string_equal(p->redis.endpoint, "unix:/s/sock/redis");
@@ -128,7 +123,6 @@ static void test_same_machine(void **state)
     struct pipeline *p =
         parse("model: m\nhosts: [{name: x, address: 127.0.0.2}, {name: y, address: 127.0.0.3}]\n");
     struct error e = {0};
-    (void)state;
     assert_int_equal(here_settle(p, NULL, &e), FL_CONFIG);
     assert_non_null(strstr(e.text, "(x, y)"));
     assert_int_equal(here_settle(p, "y", &e), FL_OK);
@@ -143,7 +137,6 @@ static void test_same_machine(void **state)
 
 static void test_refused(void **state)
 {
-    (void)state;
     refused("model: m\nhosts: [{name: a, address: 10.0.0.1}]\n", "host a: `10.0.0.1` is not loopback");
     refused("model: m\nhosts: [{name: a}, {name: a}]\n", "two hosts are called `a`");
     refused("model: m\nhosts: [{address: a}]\n", "p.yaml:2:9: a host has no `name`");
@@ -164,7 +157,6 @@ static void test_example(void **state)
 {
     struct pipeline *p;
     struct error e = {0};
-    (void)state;
     if (pipeline_load(&p, "configs/three-hosts.yaml", NULL, 0, &e))
         fail_msg("%s", e.text);
     assert_int_equal(p->n_hosts, 3);
@@ -190,7 +182,6 @@ static void test_printed_brokers(void **state)
     struct pipeline *p = parse(THREE "broker: {replicas: 2}\n"), *again;
     struct error e = {0};
     char *first = printed(p), *second;
-    (void)state;
     if (pipeline_parse(&again, first, strlen(first), "/f/q.yaml", NULL, 0, &e))
         fail_msg("%s\n%s", e.text, first);
     second = printed(again);
@@ -215,7 +206,6 @@ static void test_printed(void **state)
     struct pipeline *p, *again;
     struct error e = {0};
     char *first, *second;
-    (void)state;
     assert_int_equal(pipeline_parse(&p, text, strlen(text), "/f/p.yaml", sets, 2, &e), FL_OK);
     first = printed(p);
     if (pipeline_parse(&again, first, strlen(first), "/f/q.yaml", NULL, 0, &e))

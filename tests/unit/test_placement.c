@@ -13,13 +13,11 @@ static struct graph *g;
 static int load_model(void **state)
 {
     struct error e;
-    (void)state;
     return graph_load(&g, MODEL, NULL, &e);
 }
 
 static int free_model(void **state)
 {
-    (void)state;
     graph_free(g);
     return 0;
 }
@@ -41,7 +39,6 @@ static void automatic_exits_stand_after_blocks(void **state)
     struct pipeline p = start(1);
     struct placement out;
     struct error e = {FL_OK, ""};
-    (void)state;
     assert_int_equal(placement_resolve(&out, g, &p, &e), FL_OK);
     assert_int_equal(out.n_stages, 1);
     assert_int_equal(out.stage[0].first, 0);
@@ -61,7 +58,6 @@ static void named_stages_and_exits_are_found(void **state)
     struct pipeline p = start(3);
     struct placement out;
     struct error e = {FL_OK, ""};
-    (void)state;
     p.exits_auto = false;
     p.n_exits = 2;
     p.exit[0] = (struct exit_config){text("late"), text("block2.out"), text("knn")};
@@ -84,7 +80,6 @@ static void unnamed_stages_share_the_work(void **state)
     struct pipeline p = start(3);
     struct placement out;
     struct error e = {FL_OK, ""};
-    (void)state;
     assert_int_equal(placement_resolve(&out, g, &p, &e), FL_OK);
     for (int i = 0; i < 3; i++)
         assert_true(out.stage[i].first <= out.stage[i].last);
@@ -98,7 +93,6 @@ static void wrong_names_are_explained(void **state)
     struct pipeline p = start(2);
     struct placement out;
     struct error e = {FL_OK, ""};
-    (void)state;
     p.stage[0].last = text("blok2.out");
     assert_int_equal(placement_resolve(&out, g, &p, &e), FL_CONFIG);
     assert_non_null(strstr(e.text, "stages.0.last"));
@@ -124,7 +118,6 @@ static void origins_tell_exits_layouts_and_identities_apart(void **state)
     struct pipeline up = start(1), down = start(1), shifted = start(1);
     struct origin a, b, c, d;
     struct placement out;
-    (void)state;
     up.cache.descriptor = shifted.cache.descriptor = (struct descriptor_config){.n_grids = 2, .grid = {1, 2}};
     down.cache.descriptor = (struct descriptor_config){.n_grids = 2, .grid = {2, 1}};
     shifted.n_mean = shifted.n_std = 1;
@@ -157,7 +150,6 @@ static void disagrees(const char *lines, const char *says)
 
 static void lists_agree_with_the_model(void **state)
 {
-    (void)state;
     disagrees("input: {mean: [1], std: [2, 3, 4]}", "");
     disagrees("input: {mean: [1, 2]}", "/p.yaml:2:15: input.mean has 2 entries, the model takes 1x3x16x16");
     disagrees("input:\n  mean: [1, 2, 3]\n  std: [1, 2, 3, 4]", "/p.yaml:4:8: input.std has 4 entries");
@@ -185,7 +177,6 @@ static void pictures_are_told_by_their_shape(void **state)
         {{.dtype = TENSOR_I64, .rank = 4, .dim = {1, 3, 8, 8}}, false, {0}},
         {{.dtype = TENSOR_F32, .rank = 4, .dim = {2, 3, 8, 8}}, false, {0}},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct picture p = {0};
         assert_int_equal(picture_of(&p, &cases[i].t), cases[i].is);
@@ -201,7 +192,6 @@ static void plans_tell_what_stages_must_agree_on(void **state)
     struct pipeline p = start(2), q;
     struct placement out;
     uint8_t a[16], b[16];
-    (void)state;
     p.stage[0].n_replicas = p.stage[1].n_replicas = 1;
     assert_int_equal(placement_resolve(&out, g, &p, NULL), FL_OK);
     plan_digest(a, g, &out, &p);

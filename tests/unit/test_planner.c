@@ -97,7 +97,6 @@ static void draw_problem(struct problem *p)
 
 static void finds_the_best(void **state)
 {
-    (void)state;
     for (int i = 0; i < 300; i++) {
         struct problem p = {0};
         struct planner_input in;
@@ -121,7 +120,6 @@ static void stages_end_behind_exits(void **state)
     struct planner_exit exit = {0, 0.5, 0.25};
     struct planner_input in = {(double[]){0, 1, 2, 3, 4}, 4, cut, 3, NULL, 2, NULL, &exit, 1, true};
     int chosen[1];
-    (void)state;
     assert_int_equal(planner_cut(&in, chosen, NULL), FL_OK);
     assert_int_equal(chosen[0], 0);
     assert_true(planner_stage_ms(&in, -1, 0) == 1 && planner_stage_ms(&in, 0, 3) == 1.5);
@@ -139,7 +137,6 @@ static void too_many_stages_are_refused(void **state)
     struct planner_input in = {(double[]){0, 1, 3}, 2, &cut, 1, NULL, 0, NULL, NULL, 0, false};
     struct error e;
     int chosen[4];
-    (void)state;
     for (; in.n_stages <= 3; in.n_stages++)
         assert_int_equal(planner_cut(&in, chosen, &e),
                          in.n_stages == 1 || in.n_stages == 2 ? FL_OK : FL_USAGE);
@@ -149,7 +146,6 @@ static void too_many_stages_are_refused(void **state)
 static void as_many_workers_as_cores_can_use(void **state)
 {
     int n[3];
-    (void)state;
     planner_workers((double[]){1.06, 0.56, 0.45}, 3, 2, n); /* half of the work and a little more: one core */
     assert_true(n[0] == 1 && n[1] == 1 && n[2] == 1);
     planner_workers((double[]){1.4, 0.56, 0.45}, 3, 2, n);

@@ -52,7 +52,6 @@ static void warn(int right, enum tensor_dtype dtype, const char *yaml)
 static void test_silent_where_it_is_right(void **state)
 {
     struct plausibility none = {0};
-    (void)state;
 
     warn(33, TENSOR_U8, "model: m\n");
     assert_string_equal(said, "");
@@ -63,7 +62,6 @@ static void test_silent_where_it_is_right(void **state)
 static void test_normalisation_first(void **state)
 {
     const char *first, *second;
-    (void)state;
 
     warn(32, TENSOR_U8, "model: m\n");
     assert_non_null(
@@ -77,8 +75,6 @@ static void test_normalisation_first(void **state)
 
 static void test_words_for_each_mistake(void **state)
 {
-    (void)state;
-
     warn(20, TENSOR_U8, "model: m\ninput: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}\n");
     assert_non_null(strstr(said, "/p.yaml:2:15: "));
     assert_non_null(strstr(said, "`std: [58.395, 57.12, 57.375]`"));

@@ -56,7 +56,6 @@ static void assert_labels(const struct ticks *t, const char *expected)
 static void test_linear_ticks(void **state)
 {
     struct ticks t;
-    (void)state;
 
     ticks_make(&t, false, 0, 1, 6, NULL);
     assert_labels(&t, "0|0.2|0.4|0.6|0.8|1.0");
@@ -75,7 +74,6 @@ static void test_linear_ticks(void **state)
 static void test_log_ticks(void **state)
 {
     struct ticks t;
-    (void)state;
 
     ticks_make(&t, true, 1e-6, 1, 8, "s");
     assert_labels(&t, "1\xc2\xa0\xc2\xb5s|10\xc2\xa0\xc2\xb5s|100\xc2\xa0\xc2\xb5s|1\xc2\xa0ms|10\xc2\xa0ms|"
@@ -91,7 +89,6 @@ static void test_ticks_of_any_range(void **state)
 {
     static const double ends[] = {1e-300, 1e-9, 0.001, 0.7, 1, 1.0001, 3, 99, 1e6, 1700000000, 1e15, 1e299};
     struct ticks t;
-    (void)state;
 
     for (int i = 0; i < N(ends); i++)
         for (int j = i + 1; j < N(ends); j++)
@@ -111,7 +108,6 @@ static void test_ticks_of_any_range(void **state)
 static void test_format(void **state)
 {
     char b[40];
-    (void)state;
 
     assert_string_equal(ticks_format(b, sizeof b, 0.00123456, "s"), "1.23\xc2\xa0ms");
     assert_string_equal(ticks_format(b, sizeof b, 0.001, "s"), "1\xc2\xa0ms");
@@ -127,7 +123,6 @@ static void test_escaping(void **state)
     char *s;
     size_t n;
     FILE *to = open_memstream(&s, &n);
-    (void)state;
 
     markup_text(
         to,
@@ -163,7 +158,6 @@ static void test_plain_plot(void **state)
                      N(s),
                      s};
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(draw(&p, &e), FL_OK);
     assert_true(xml_well_formed(text));
@@ -195,7 +189,6 @@ static void test_left_out(void **state)
     struct plot_series s = {.name = "a", .n = 5, .x = x, .y = y};
     struct plot p = {.title = "t", .y = {.log = true}, .n_series = 1, .series = &s};
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(draw(&p, &e), FL_OK);
     assert_true(xml_well_formed(text));
@@ -228,7 +221,6 @@ static void test_hostile_values(void **state)
     char *long_name = malloc(100001);
     struct error e;
     int drawn = 0;
-    (void)state;
 
     memset(long_name, 'W', 100000);
     long_name[100000] = 0;
@@ -284,7 +276,6 @@ static void test_many_points(void **state)
     struct plot_series s = {.name = "a", .n = n, .x = x, .y = y};
     struct plot p = {.title = "many", .n_series = 1, .series = &s};
     struct error e;
-    (void)state;
 
     for (int i = 0; i < n; i++) {
         x[i] = i;
@@ -322,7 +313,6 @@ static void test_ticks_do_not_overlap(void **state)
     const double spans[][2] = {{0, 1},      {0, 123456},     {1.7e9, 1.7e9 + 3600},
                                {1e-6, 1e3}, {0.001, 0.0011}, {0, 1e18}};
     struct error e;
-    (void)state;
 
     for (int i = 0; i < N(spans); i++)
         for (int log = 0; log < 2; log++) {
@@ -359,7 +349,6 @@ static void test_named_ticks(void **state)
                      .n_series = 1,
                      .series = &s};
     struct error e;
-    (void)state;
 
     assert_int_equal(draw(&p, &e), FL_OK);
     assert_int_equal(count(">exit 1</text>"), 2);
@@ -382,7 +371,6 @@ static void test_full_disk(void **state)
     struct plot p = {.title = "t", .n_series = 1, .series = &s};
     FILE *full = fopen("/dev/full", "w");
     struct error e;
-    (void)state;
 
     if (!full)
         skip();

@@ -27,7 +27,6 @@ static void shows(const char *unit, int parts, int64_t total, const char *line)
 
 static void test_units(void **state)
 {
-    (void)state;
     shows(NULL, 0, 120, "load: 120 of 120 (100%) \n");
     shows("requests", 0, 120, "load: 120 of 120 requests (100%) \n");
     shows("s", 10, 125, "load: 12.5 of 12.5 s (100%) \n");
@@ -38,7 +37,6 @@ static void test_nobody_knows_of_how_many(void **state)
 {
     struct progress p;
     FILE *to = tmpfile();
-    (void)state;
 
     assert_non_null(to);
     progress_open(&p, to);

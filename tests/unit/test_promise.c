@@ -48,7 +48,6 @@ static void test_judging_by_hand(void **state)
     struct promise_result r;
     static const float threshold[] = {0.5f, 0.25f};
     static const bool both[] = {true, true}, second[] = {false, true};
-    (void)state;
     assert_int_equal(evidence_new(&ev, 2, 4, true), FL_OK);
     memcpy(ev.full, (int32_t[]){1, 1, 2, 3}, 16);
     memcpy(ev.truth, (int32_t[]){1, 0, 2, 3}, 16);
@@ -81,7 +80,6 @@ static void test_thresholds_keep_the_budget(void **state)
     struct evidence ev, world;
     struct promise_choice c;
     struct promise_result r;
-    (void)state;
     draw(&ev, &two, 5000, 1);
     draw(&world, &two, 200000, 2);
     assert_int_equal(promise_choose(&c, &ev, &one_point, false, NULL), FL_OK);
@@ -111,7 +109,6 @@ static void test_precision_spends_the_budget(void **state)
     struct promise_choice wide, c;
     struct promise_result r;
     struct error e = {0};
-    (void)state;
     draw(&ev, &two, 20000, 1);
     draw(&low, &two, 20000, 1);
     draw(&world, &two, 200000, 2);
@@ -145,7 +142,6 @@ static void test_boasting_exit(void **state)
     static const struct world boast = {2, {1, 2}, {-3, 0}};
     struct evidence ev;
     struct promise_choice honest, c;
-    (void)state;
     draw(&ev, &two, 5000, 3);
     assert_int_equal(promise_choose(&honest, &ev, &one_point, false, NULL), FL_OK);
     evidence_release(&ev);
@@ -161,7 +157,6 @@ static void test_exit_that_does_not_pay(void **state)
     static const struct world three = {3, {1, 2, 2}, {0, 0, 0}};
     struct evidence ev;
     struct promise_choice c;
-    (void)state;
     draw(&ev, &three, 5000, 4);
     ev.exit[2].before = 0.99;
     ev.exit[2].lookup = 0.05;
@@ -179,7 +174,6 @@ static void test_what_an_exit_is_worth(void **state)
     struct evidence ev;
     struct promise_forecast both, second, f;
     struct promise_choice c;
-    (void)state;
     draw(&ev, &two, 5000, 9);
     assert_int_equal(promise_foresee(&both, &ev, &one_point, false, NULL), FL_OK);
     assert_true(both.placed[0] && both.placed[1] && both.time < 1 && both.share > 0.2);
@@ -205,7 +199,6 @@ static void test_the_order(void **state)
     struct promise_order o;
     struct promise_result r;
     double share = 0;
-    (void)state;
     draw(&ev, &two, 2000, 10);
     assert_int_equal(promise_order(&o, &ev, &one_point, false, NULL), FL_OK);
     assert_true(o.rows > 100 && o.placed[0] && o.placed[1]);
@@ -238,7 +231,6 @@ static void test_what_cannot_be_promised(void **state)
     static int32_t row[100];
     char needed[64];
     int64_t need = promise_points_needed(&one_point);
-    (void)state;
     draw(&ev, &two, 2000, 5);
     assert_int_equal(evidence_take(&few, &ev, row, 100), FL_OK);
     assert_int_equal(promise_choose(&c, &few, &one_point, false, &e), FL_VALUE);
@@ -264,7 +256,6 @@ static void test_point_estimate(void **state)
     struct promise_terms half = {false, 0.01, 0.5};
     struct evidence ev;
     struct promise_choice sure, c;
-    (void)state;
     draw(&ev, &two, 3000, 6);
     assert_int_equal(promise_choose(&sure, &ev, &one_point, false, NULL), FL_OK);
     assert_int_equal(promise_choose(&c, &ev, &half, false, NULL), FL_OK);
@@ -280,7 +271,6 @@ static void test_levels_keep_shares_of_the_budget(void **state)
     struct promise_choice c;
     struct evidence ev, world, few;
     static int32_t row[400];
-    (void)state;
     draw(&ev, &two, 8000, 11);
     draw(&world, &two, 200000, 12);
     for (int i = 0; i < 400; i++)
@@ -309,7 +299,6 @@ static void test_resampling_finds_few_broken(void **state)
 {
     struct promise_check check[PROMISE_LEVELS], again[PROMISE_LEVELS];
     struct evidence ev;
-    (void)state;
     draw(&ev, &two, 3000, 7);
     assert_int_equal(promise_check(check, &ev, &one_point, 60, 1, NULL, NULL, NULL), FL_OK);
     for (int i = 0; i < PROMISE_LEVELS; i++) {
@@ -350,7 +339,6 @@ static void test_promises_in_many_worlds(void **state)
     struct evidence world;
     int broken = 0, leaky = 0;
     double share = 0;
-    (void)state;
     draw(&world, &two, 100000, 1000);
     for (int i = 0; i < WORLDS; i++) {
         struct evidence ev;
@@ -419,7 +407,6 @@ static void test_certifying_points_choose_no_candidates(void **state)
     static const struct promise_terms terms = {false, 0.02, 0.9};
     struct promise_forecast plan, f;
     int64_t last[4];
-    (void)state;
     for (int how = 0; how < 4; how++) {
         struct evidence ev;
         struct promise_choice c;
@@ -476,7 +463,6 @@ static void test_planning_on_certifying_points_would_break(void **state)
     static const struct promise_terms terms = {true, 0.1, 0.9};
     struct evidence world;
     int broken = 0, broken_half = 0, leaky = 0;
-    (void)state;
     draw_blind(&world, EXITS, 20000, 0.11, 1);
     for (int i = 0; i < WORLDS; i++) {
         struct evidence ev;
@@ -513,7 +499,6 @@ static void test_evidence_on_disk(void **state)
     struct error e = {0};
     uint8_t other[16] = {1};
     int fd = mkstemp(path);
-    (void)state;
     assert_true(fd >= 0);
     close(fd);
     draw(&ev, &two, 500, 8);
@@ -545,7 +530,6 @@ static void test_cache_with_threshold(void **state)
     static const int32_t labels[] = {0, 1};
     static const struct cache_levels none;
     struct cache *c = sample_knn(2, 2, 1, points, labels, 2), *other;
-    (void)state;
     assert_int_equal(cache_with_threshold(&other, c, 7, &none), FL_OK);
     assert_true(cache_info(other).threshold == 7 && cache_info(c).threshold == 0.5f);
     assert_int_equal(cache_info(other).entries, 2);

@@ -342,7 +342,6 @@ static int report_all(int worlds)
 
 static void test_no_epoch_is_over_the_budget_oftener_than_it_may(void **state)
 {
-    (void)state;
     for (int c = 0; c < WORLD_CHANGES; c++) {
         struct outcome o = run(&(struct kind){.change = (enum world_change)c, .burst = 1}, WORLDS, 1);
         assert_true(o.over * WORLDS <= MOST_OVER && o.epochs > 2 && o.answered > 0.2);
@@ -353,7 +352,6 @@ static void test_no_epoch_is_over_the_budget_oftener_than_it_may(void **state)
 /* The judge would notice. */
 static void test_reckless_and_careless_learners_are_over_the_budget(void **state)
 {
-    (void)state;
     assert_true(run(&(struct kind){.burst = 1, .reckless = true}, 5, 1).over > 0.5);
     assert_true(run(&(struct kind){.burst = 30, .careless = true}, 5, 1).over > 0.5);
     assert_true(run(&(struct kind){.burst = 30}, 5, 1).over == 0);

@@ -27,7 +27,6 @@ static void check_note(bool placed, double saves, float threshold, int64_t answe
 
 static void exits_have_their_reasons(void **state)
 {
-    (void)state;
     check_note(true, 0.1, 3, 5000, "placed");
     check_note(true, 0.1, 3, 0, "placed, but it answers next to nothing: do without it");
     check_note(true, 0.1, 3, 4, "placed, but it answers next to nothing: do without it");

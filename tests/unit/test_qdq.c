@@ -120,7 +120,6 @@ static void what_is_written_answers_as_int8(void **state)
     bool int8 = engine_precision_check(PRECISION_INT8, KERNELS_AUTO, NULL) == FL_OK;
     int64_t n, m;
     float *want, *got, *full;
-    (void)state;
     if (!int8)
         o.kernels = KERNELS_AUTO;
     some_steps(&q, g);
@@ -289,7 +288,6 @@ static void foreign_models_run_in_integers(void **state)
     struct exec_options plain = {.kernels = KERNELS_REFERENCE}, fast = {.kernels = KERNELS_AUTO};
     int64_t n, m;
     float *want, *got, *wide;
-    (void)state;
     assert_int_equal(onnx_write(made, path, NULL), FL_OK);
     graph_free(made);
     written = load(path, &(struct graph_options){.keep_as_written = true});
@@ -319,7 +317,6 @@ static void parts_answer_as_the_whole(void **state)
     struct graph *made = foreign(), *g;
     struct cut *cut;
     int n;
-    (void)state;
     assert_int_equal(onnx_write(made, path, NULL), FL_OK);
     graph_free(made);
     g = load(path, NULL);
@@ -361,7 +358,6 @@ static void what_is_no_pair_stays(void **state)
 {
     struct graph *g = calloc(1, sizeof *g);
     int x, q, y;
-    (void)state;
     assert_non_null(g);
     g->opset = 13;
     g->inputs = malloc(sizeof *g->inputs);
@@ -440,7 +436,6 @@ static void a_product_of_integers(void **state)
     static const uint8_t b[] = {152, 51, 244, 60, 26, 255, 0, 127, 246, 127, 254, 247};
     int x, w, y;
     struct graph *g = on_integers(2, 4, 2, &x);
-    (void)state;
     w = bytes(g, 2, (int64_t[]){4, 3}, b);
     y = node(g, "QLinearMatMul",
              (int[]){x, scalar(g, TENSOR_F32, 0.0066), scalar(g, TENSOR_U8, 113), w,
@@ -457,7 +452,6 @@ static void a_product_that_adds_up_integers(void **state)
     static const uint8_t b[] = {1, 4, 2, 5, 3, 6};
     int x, w, y;
     struct graph *g = on_integers(4, 3, 2, &x);
-    (void)state;
     w = bytes(g, 2, (int64_t[]){3, 2}, b);
     y = node(g, "MatMulInteger", (int[]){x, w, scalar(g, TENSOR_U8, 12), scalar(g, TENSOR_U8, 0)}, 4,
              GRAPH_NONE);
@@ -470,7 +464,6 @@ static void a_convolution_that_adds_up_integers(void **state)
     static const uint8_t b[] = {1, 1, 1, 1};
     int x, w, y;
     struct graph *g = on_integers(3, 3, 4, &x);
-    (void)state;
     w = bytes(g, 4, (int64_t[]){1, 1, 2, 2}, b);
     y = node(g, "ConvInteger", (int[]){x, w, scalar(g, TENSOR_U8, 1)}, 3, GRAPH_NONE);
     assert_integers(g, y, a, want, 4);
@@ -481,7 +474,6 @@ static void integers_that_are_made_at_run_time(void **state)
     static const float a[] = {0, 2, -3, -2.5f, 1.34f, 0.5f}, want[] = {153, 255, 0, 26, 221, 179};
     int x, at;
     struct graph *g = on_integers(1, 6, 2, &x);
-    (void)state;
     at = graph_add_node(g, "dynamic", op_find("DynamicQuantizeLinear", 13), 1, 3);
     g->nodes[at].in[0] = g->inputs[0];
     for (int k = 0; k < 3; k++)
@@ -497,7 +489,6 @@ static void integers_of_a_products_own(void **state)
     int x, w, y, at, scale, bias;
     int64_t n, m;
     float *want, *got;
-    (void)state;
     assert_non_null(g);
     g->opset = 13;
     g->inputs = malloc(sizeof *g->inputs);
@@ -543,13 +534,11 @@ static void integers_of_a_products_own(void **state)
 
 static int make_file(void **state)
 {
-    (void)state;
     return close(mkstemp(path));
 }
 
 static int remove_file(void **state)
 {
-    (void)state;
     return unlink(path);
 }
 

@@ -16,7 +16,6 @@ static int taken(uint32_t who, int asked, uint64_t from, uint64_t gap_ns)
 
 static void none_is_held_up_where_there_is_no_rate(void **state)
 {
-    (void)state;
     rates_init(&r, 0);
     assert_int_equal(taken(1, 1000, 5, 0), 1000);
 }
@@ -24,7 +23,6 @@ static void none_is_held_up_where_there_is_no_rate(void **state)
 /* A second's worth at once, then by the rate; and as many again after a second of silence. */
 static void the_rate_holds_after_a_burst(void **state)
 {
-    (void)state;
     rates_init(&r, 50);
     assert_int_equal(taken(1, 200, NS_PER_S, 0), 50);
     assert_in_range(taken(1, 10000, NS_PER_S, NS_PER_MS), 499, 501);
@@ -36,7 +34,6 @@ static void the_rate_holds_after_a_burst(void **state)
 static void the_hint_is_right(void **state)
 {
     uint64_t now = NS_PER_S;
-    (void)state;
     for (double per_s = 0.01; per_s < 3000; per_s *= 3) {
         uint32_t ms;
         rates_init(&r, per_s);
@@ -53,7 +50,6 @@ static void a_full_table_forgets_who_has_the_most_left(void **state)
 {
     struct shuffle s;
     int busy = 0;
-    (void)state;
     shuffle_seed(&s, 3, 1);
     rates_init(&r, 10);
     for (int ms = 0; ms < 10000; ms++) {

@@ -78,7 +78,6 @@ static void who_is_no_master_is_refused(void **state)
                  {"*1\r\n:7\r\n", "no master but a ?"},
                  {"-NOAUTH Authentication required.\r\n", "FREEZELINE_REDIS_PASSWORD"}};
     const struct redis_config c = {.endpoint = endpoint};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct server s = {.answer = {cases[i].answer}};
         struct error e = {0};
@@ -92,7 +91,6 @@ static void nobody_there_is_told(void **state)
     const struct redis_config c = {.endpoint = endpoint};
     struct redis_link *l;
     struct error e;
-    (void)state;
     unlink(endpoint + 5);
     assert_int_equal(redis_link_new(&l, &c, NULL, &e), FL_OK);
     assert_int_equal(redis_link_open(l, &e), FL_UNAVAILABLE);
@@ -107,7 +105,6 @@ static void the_password_goes_to_redis_and_nowhere_else(void **state)
     const struct redis_config no_file = {.endpoint = endpoint, .password_file = "/nowhere/password"};
     struct server idle = {0};
     struct error e = {0};
-    (void)state;
     setenv("FREEZELINE_REDIS_PASSWORD", "se cret", 1);
     assert_int_equal(try(&right, &c, &e), FL_OK);
     assert_string_equal(right.asked[0], "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$7\r\nse cret\r\n");
@@ -130,7 +127,6 @@ static void a_master_that_becomes_a_replica_is_left(void **state)
     struct redis_link *l;
     redisReply *r;
     struct error e;
-    (void)state;
     begin(&s);
     assert_int_equal(redis_link_new(&l, &c, NULL, &e), FL_OK);
     assert_int_equal(redis_link_open(l, &e), FL_OK);
@@ -153,7 +149,6 @@ static void sentinels_that_know_nothing_are_named(void **state)
                                        "not this host"};
     const struct redis_config c = {
         .endpoint = "sentinel:m", .sentinel = {endpoint}, .n_sentinels = 1, .master = "m"};
-    (void)state;
     for (int i = 0; i < 4; i++) {
         struct server s = {.answer = {answers[i]}};
         struct error e = {0};
@@ -172,7 +167,6 @@ static void what_can_not_be_is_refused_at_once(void **state)
                                        {.sentinel = {"example.org:1"}, .n_sentinels = 1, .master = "m"}};
     struct redis_link *l;
     struct error e;
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(redis_link_new(&l, &bad[i], NULL, &e), FL_CONFIG);
 }

@@ -20,7 +20,6 @@ static void test_is_bounded_by_count(void **state)
 {
     struct requests *t;
     struct request_entry *e;
-    (void)state;
     assert_int_equal(requests_new(&t, 0, 3, 0, 1 << 20, 7), 0);
     assert_non_null(add(t, 10));
     assert_non_null(e = add(t, 10));
@@ -36,7 +35,6 @@ static void test_is_bounded_by_bytes(void **state)
 {
     struct requests *t;
     struct request_entry *e;
-    (void)state;
     assert_int_equal(requests_new(&t, 0, 100, 0, 40000, 7), 0);
     assert_null(add(t, 50000));
     assert_non_null(e = add(t, 20000));
@@ -51,7 +49,6 @@ static void test_ids_say_whose_they_are(void **state)
 {
     struct requests *t, *other;
     struct request_entry *e;
-    (void)state;
     assert_int_equal(requests_new(&t, 3, 3, 0, 1 << 20, 7), 0);
     assert_int_equal(requests_new(&other, 0, 3, 0, 1 << 20, 7), 0);
     assert_non_null(e = add(t, 10));
@@ -70,7 +67,6 @@ static void test_shadows_take_no_place(void **state)
     struct requests *t;
     struct request_entry *e, *shadow;
     size_t bytes;
-    (void)state;
     assert_int_equal(requests_new(&t, 0, 1, 1, 100000, 7), 0);
     assert_non_null(e = add(t, 10000));
     bytes = requests_bytes(t);
@@ -100,7 +96,6 @@ static void test_an_id_is_never_used_again(void **state)
 {
     struct requests *t;
     uint64_t before = 0;
-    (void)state;
     assert_int_equal(requests_new(&t, 0, 2, 0, 1 << 20, UINT64_MAX), 0);
     for (int i = 0; i < 1000; i++) {
         struct request_entry *e = add(t, 1);
@@ -121,7 +116,6 @@ static void test_wakes_in_order(void **state)
 {
     enum { N = 50 };
     struct requests *t;
-    (void)state;
     srand(1);
     assert_int_equal(requests_new(&t, 0, N, 0, 1 << 24, 1), 0);
     for (int i = 0; i < 20000; i++) {
@@ -152,7 +146,6 @@ static void test_lists_are_first_come_first_served(void **state)
 {
     struct requests *t;
     struct request_entry *e[4];
-    (void)state;
     assert_int_equal(requests_new(&t, 0, 4, 0, 1 << 20, 1), 0);
     for (int i = 0; i < 4; i++)
         requests_append(t, e[i] = add(t, 1), REQUESTS_WAITING);

@@ -136,7 +136,6 @@ static void test_joins_what_several_services_know(void **state)
 {
     struct world *w = world_new(65536);
     struct reservoir_row row;
-    (void)state;
     assert_int_equal(add(w, record(7, 2, 1, true), &row), RESERVOIR_KEPT);
     assert_false(row.whole);
     assert_int_equal(add(w, record(7, 2, 1, true), NULL), RESERVOIR_TWICE);
@@ -155,7 +154,6 @@ static void test_takes_truth_once(void **state)
 {
     struct world *w = world_new(65536);
     struct reservoir_row row;
-    (void)state;
     add(w, record(7, 2, 5, true), NULL);
     assert_int_equal(add(w, truth(8, 1), NULL), RESERVOIR_UNKNOWN);
     assert_int_equal(add(w, truth(7, CLASSES), NULL), RESERVOIR_REFUSED);
@@ -175,7 +173,6 @@ static void test_what_is_lost_is_told_and_not_kept(void **state)
     struct update *u = truth(9, -1);
     struct reservoir_row row;
     float room[64];
-    (void)state;
     u->flags = UPDATE_AUDIT | UPDATE_LOST;
     assert_int_equal(add(w, u, &row), RESERVOIR_LOST);
     assert_true(row.request == 9 && row.audit && row.slot < 0);
@@ -192,7 +189,6 @@ static void test_refuses_what_is_not_its_own(void **state)
     struct update *u = record(1, 1, 5, false);
     enum reservoir_what what;
     struct reservoir_row row;
-    (void)state;
     u->identity[3] = 1;
     assert_int_equal(add(w, u, NULL), RESERVOIR_REFUSED);
     assert_int_equal(add(w, record(2, CLASSES, 5, false), NULL), RESERVOIR_REFUSED);
@@ -222,7 +218,6 @@ static void test_survives_a_kill(void **state)
     enum reservoir_what what;
     struct reservoir_row row, *rows;
     uint64_t kept;
-    (void)state;
     for (uint64_t i = 1; i <= 40; i++)
         add(w, record(i, 1, 5, false), NULL);
     reservoir_set_candidate(w->r, 6);
@@ -262,7 +257,6 @@ static void damage(const struct world *w, long at)
 static void test_a_torn_slot_is_none(void **state)
 {
     struct world *w = world_new(65536);
-    (void)state;
     for (uint64_t i = 1; i <= 10; i++)
         add(w, record(i, 1, 5, false), NULL);
     assert_int_equal(reservoir_sync(w->r, NULL), FL_OK);
@@ -278,7 +272,6 @@ static void test_a_torn_slot_is_none(void **state)
 static void test_other_exits_start_anew(void **state)
 {
     struct world *w = world_new(65536);
-    (void)state;
     add(w, record(1, 1, 5, false), NULL);
     assert_int_equal(reservoir_sync(w->r, NULL), FL_OK);
     w->setup.exit[2].origin++;
@@ -297,7 +290,6 @@ static void test_teaching_is_balanced(void **state)
     struct world *w = world_new(4096 + 96 * (16 + 80));
     struct reservoir_row *rows;
     int64_t n, of[CLASSES] = {0};
-    (void)state;
     for (uint64_t i = 1; i <= 1000; i++)
         add(w, record(i, i <= 8 ? 3 : i % 20 == 0 ? 2 : 1, 5, false), NULL);
     n = list(w, false, 0, &rows);
@@ -318,7 +310,6 @@ static void test_certifying_is_the_newest(void **state)
     struct world *w = world_new(4096 + 96 * (16 + 80));
     struct reservoir_row *rows;
     uint64_t request = 0;
-    (void)state;
     for (int i = 0; i < 100; i++) {
         request = request_of(true, request + 1);
         add(w, record(request, i < 90 ? 1 : 2, 5, true), NULL);
@@ -337,7 +328,6 @@ static void test_older_audits_teach(void **state)
     struct world *w = world_new(4096 + 96 * (16 + 80));
     struct reservoir_row *rows;
     uint64_t request = 0;
-    (void)state;
     for (int i = 0; i < 50; i++) {
         request = request_of(true, request + 1);
         add(w, record(request, 1, 5, true), NULL);
@@ -364,7 +354,6 @@ static void test_scores_of_the_network(void **state)
     struct reservoir_row row;
     const float scores[CLASSES] = {3, -1.5f};
     float read[CLASSES];
-    (void)state;
     reservoir_close(w->r);
     w->setup.scores = true;
     open_it(w);
@@ -393,7 +382,6 @@ static void test_joins_when_full(void **state)
     struct world *w = world_new(4096 + 96 * (16 + 80));
     struct reservoir_row *rows;
     int64_t n;
-    (void)state;
     for (uint64_t i = 1; i <= 500; i++) {
         add(w, record(i, (int32_t)(i % CLASSES), 1, false), NULL);
         assert_int_equal(add(w, record(i, (int32_t)(i % CLASSES), 4, false), NULL), RESERVOIR_WHOLE);
@@ -419,7 +407,6 @@ static void test_one_that_makes_room_for_itself(void **state)
     struct world *w = world_new(4096 + 96 * (16 + 80));
     uint64_t first = request_of(true, 1), request = first;
     struct reservoir_row row, *rows;
-    (void)state;
     add(w, record(first, 1, 1, false), NULL);
     for (int i = 0; i < 59; i++)
         add(w, record(request = request_of(false, request + 1), 1, 5, false), NULL);

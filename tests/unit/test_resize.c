@@ -58,7 +58,6 @@ static void test_as_pillow(void **state)
         {"lanczos", 5, 23, 0x798c009baadfbb34},   {"lanczos", 3, 60, 0xb8d21fd5b5bf9f3e},
     };
     uint8_t *from = noise(37, 23), out[3 * 60 * 60];
-    (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int w = cases[i].width, h = cases[i].height;
@@ -82,7 +81,6 @@ static void test_windows(void **state)
                                  .window_width = 20,
                                  .window_height = 9};
     uint8_t *from = noise(37, 23), whole[3 * 50 * 15], window[3 * 20 * 9];
-    (void)state;
 
     for (int f = 0; f < 3; f++) {
         assert_true(resize_pixels(from, 37, 23, 3, filters[f], &all, whole));
@@ -119,7 +117,6 @@ static void test_as_torchvision(void **state)
     };
     uint8_t planes[3 * 50 * 50];
     struct error e = {0};
-    (void)state;
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char filter[16];
@@ -149,7 +146,6 @@ static void test_defaults(void **state)
     struct image image = {.width = 37, .height = 23, .orientation = 6, .rgb = noise(37, 23)};
     uint8_t expected[3 * 16 * 12], planes[3 * 16 * 12];
     struct error e = {0};
-    (void)state;
 
     assert_true(resize_pixels(image.rgb, 37, 23, 3, "bilinear", &t, expected));
     assert_int_equal(preprocess_pixels(&image, &to, &p, planes, &e), FL_OK);
@@ -170,7 +166,6 @@ static void test_strips_stay_small(void **state)
     struct image image = {.width = 1, .height = 2000, .orientation = 1, .rgb = noise(1, 2000)};
     uint8_t planes[3 * 8 * 8];
     struct error e = {0};
-    (void)state;
 
     assert_int_equal(preprocess_pixels(&image, &to, &p, planes, &e), FL_OK);
     image_release(&image);
@@ -182,7 +177,6 @@ static void test_layouts(void **state)
     struct picture to = {2, 1, 3, true};
     float floats[6];
     uint8_t bytes[6];
-    (void)state;
 
     planes_put(planes, &to, TENSOR_F32, floats);
     assert_true(floats[0] == 0 && floats[1] == -3 && floats[2] == 1.4f && floats[5] == 300);

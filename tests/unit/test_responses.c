@@ -44,7 +44,6 @@ static void test_same_input_same_answer(void **state)
     struct response a = answer_of(3, -1, scores), got;
     struct responses *r;
     uint64_t request = 0;
-    (void)state;
     assert_int_equal(responses_new(&r, 1 << 16), FL_OK);
     assert_int_equal(responses_ask(r, key_of(r, 1, 0), now, &got, &request), RESPONSE_NEW);
     responses_take(r, key_of(r, 1, 0), now, 42);
@@ -72,7 +71,6 @@ static void test_a_shape_is_part_of_the_input(void **state)
                         real = {TENSOR_F32, 2, {1, 2}, NULL};
     struct responses *r;
     struct response_key k[3];
-    (void)state;
     assert_int_equal(responses_new(&r, 1 << 16), FL_OK);
     k[0] = responses_key(r, &flat, data, sizeof data, 0);
     k[1] = responses_key(r, &high, data, sizeof data, 0);
@@ -88,7 +86,6 @@ static void test_what_else_decides_the_answer(void **state)
     struct response full = answer_of(1, -1, NULL), early = answer_of(2, 0, NULL), got;
     struct responses *r;
     uint64_t request;
-    (void)state;
     assert_int_equal(responses_new(&r, 1 << 16), FL_OK);
     for (uint32_t i = 1; i <= 2; i++) {
         responses_ask(r, key_of(r, i, 0), now, &got, &request);
@@ -108,7 +105,6 @@ static void test_bytes_are_bounded(void **state)
 {
     float scores[1000] = {0};
     struct responses *r;
-    (void)state;
     for (size_t most = 1; most < 1 << 18; most = most * 2 + 1) {
         size_t least;
         assert_int_equal(responses_new(&r, most), FL_OK);
@@ -134,7 +130,6 @@ static void test_a_scan_flushes_nothing(void **state)
 {
     float scores[10] = {0};
     struct responses *r;
-    (void)state;
     assert_int_equal(responses_new(&r, 20000), FL_OK);
     for (int again = 0; again < 3; again++)
         for (uint32_t i = 0; i < 20; i++)
@@ -194,7 +189,6 @@ static void test_few_bytes_keep_what_is_popular(void **state)
     size_t all, few;
     int most = zipf(1 << 20, &all), hits = zipf(all / 10, &few);
     double could = best((ASKED - most) / 10);
-    (void)state;
     print_message(
         "%d requests, Zipf(1.1) over %d inputs: %d known without a bound, %d with a tenth of the bytes "
         "(%.3f); the best that a tenth could know: %.0f (%.3f)\n",

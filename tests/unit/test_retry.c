@@ -7,7 +7,6 @@ static void failures_in_a_row_double_the_while(void **state)
     static const uint64_t whiles[] = {10, 20, 40, 80, 100, 100};
     struct retry r;
     uint64_t now = 1000;
-    (void)state;
     retry_init(&r, 10, 100);
     assert_true(retry_due(&r, 0));
     for (int i = 0; i < 6; i++) {
@@ -25,7 +24,6 @@ static void failures_in_a_row_double_the_while(void **state)
 static void only_news_is_said(void **state)
 {
     struct retry r;
-    (void)state;
     retry_init(&r, 10, 100);
     assert_false(retry_worked(&r));
     assert_true(retry_failed(&r, "full", 0));
@@ -42,7 +40,6 @@ static void only_news_is_said(void **state)
 static void idling_resets_nothing(void **state)
 {
     struct retry r;
-    (void)state;
     retry_init(&r, 10, 100);
     retry_failed(&r, "full", 0);
     retry_failed(&r, "full", 10);

@@ -52,7 +52,6 @@ static void records_arrive_once_and_in_order(void **state)
     } held[8];
     uint32_t sent = 0, read = 0, random = 1;
     int n = 0;
-    (void)state;
     open_ends(&t);
     while (read < 20000) {
         random = random * 1664525u + 1013904223u;
@@ -86,7 +85,6 @@ static void a_full_ring_takes_no_more_until_room_comes_back(void **state)
     struct ends t;
     struct ring_record r;
     uint32_t n = 0;
-    (void)state;
     open_ends(&t);
     while (put(&t.out, n, 500))
         n++;
@@ -106,7 +104,6 @@ static void what_was_reserved_and_not_committed_is_given_up(void **state)
     struct ends t;
     struct ring_record r;
     void *first;
-    (void)state;
     open_ends(&t);
     first = ring_reserve(&t.out, 1000, 4);
     assert_true(ring_is_reserved(&t.out, first));
@@ -123,7 +120,6 @@ static void only_who_sleeps_is_woken(void **state)
     struct ends t;
     struct ring_record r;
     uint32_t n = 0;
-    (void)state;
     open_ends(&t);
     assert_non_null(ring_reserve(&t.out, 0, 4));
     assert_false(ring_commit(&t.out, 0, &n, sizeof n));
@@ -141,7 +137,6 @@ static void who_sleeps_is_woken_early_once(void **state)
 {
     struct ends t;
     uint32_t n = 0;
-    (void)state;
     open_ends(&t);
     assert_false(ring_rouse(&t.out));
     assert_true(ring_sleep(&t.in));
@@ -158,7 +153,6 @@ static void nonsense_breaks_the_ring_and_nothing_else(void **state)
 {
     uint32_t random = 7;
     int broken = 0;
-    (void)state;
     for (int round = 0; round < 3000; round++) {
         struct ends t;
         struct ring_record r;

@@ -18,7 +18,6 @@ static void test_serving_by_hand(void **state)
     struct risk_problem p = {2, exits, 4, full, truth, NULL};
     static const double threshold[] = {0.25, 0.25};
     struct risk_outcome o;
-    (void)state;
     /* exit 1 as right as the model; exit 2, both wrong; nobody sure; exit 1 right where the model is wrong */
     risk_serve(&p, threshold, &o);
     assert_true(o.lost == 0 && o.won == 1);
@@ -39,7 +38,6 @@ static void test_too_few_points_are_told(void **state)
     struct error e;
     int64_t row;
     char number[32];
-    (void)state;
     assert_int_equal(risk_walk(&row, &p, path, 1, 0.01, 0.05, &e), FL_VALUE);
     snprintf(number, sizeof number, "%lld", (long long)gap_points_needed(0.01, 0.05, true));
     assert_non_null(strstr(e.text, number));
@@ -54,7 +52,6 @@ static void test_the_plan_prefers_what_saves_most_per_harm(void **state)
     struct risk_problem p = {2, exits, N, full, NULL, NULL};
     static double path[2 * N * 2];
     int64_t rows;
-    (void)state;
     for (int i = 0; i < N; i++) {
         good[i] = 0.001f * (float)i / N;
         poor[i] = 0.5f + 0.4f * (float)i / N;
@@ -122,7 +119,6 @@ static void test_the_promise_holds_in_simulated_worlds(void **state)
     struct shuffle s;
     int kept = 0, leaky = 0;
     double share = 0;
-    (void)state;
     shuffle_seed(&s, 8, 8);
     for (int i = 0; i < WORLDS; i++) {
         int64_t row;

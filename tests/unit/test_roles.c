@@ -49,7 +49,6 @@ static void redis_is_as_cache_services_see_it(void **state)
 {
     struct pipeline *p = pipeline_of("");
     struct status_reply *s = calloc(1, sizeof *s);
-    (void)state;
 
     assert_state(p, s, "redis", NULL); /* nobody answered */
     s->started_ns = 1;
@@ -70,7 +69,6 @@ static void a_broker_that_says_nothing_is_not_ready(void **state)
 {
     struct pipeline *one = pipeline_of(""), *two = pipeline_of("broker: {replicas: 2}\n");
     struct status_reply *s = calloc(1, sizeof *s);
-    (void)state;
 
     assert_state(one, s, "broker", NULL);
     s->started_ns = 1;

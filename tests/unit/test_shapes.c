@@ -13,7 +13,6 @@
 static void test_same_picture_for_same_index(void **state)
 {
     uint8_t a[SHAPES_BYTES], b[SHAPES_BYTES];
-    (void)state;
     for (uint64_t i = 0; i < 50; i++) {
         int label = shapes_draw(7, i, SHAPES_MORPH_FROM, a, NULL);
         memset(b, 0xa5, sizeof b);
@@ -28,7 +27,6 @@ static void test_same_picture_for_same_index(void **state)
 static void test_pictures_are_the_published_ones(void **state)
 {
     uint8_t planes[SHAPES_BYTES];
-    (void)state;
     XXH64_hash_t hash = 0;
     for (uint64_t i = 0; i < 200; i++) {
         int label = shapes_draw(1, i, SHAPES_MORPH_FROM, planes, NULL);
@@ -43,7 +41,6 @@ static void test_classes_are_balanced_and_six_in_ten_easy(void **state)
     int of_class[SHAPES_CLASSES] = {0}, easy = 0, morphs = 0;
     uint8_t planes[SHAPES_BYTES];
     struct shapes_truth t;
-    (void)state;
     for (uint64_t i = 0; i < N; i++) {
         int label = shapes_draw(3, i, SHAPES_MORPH_FROM, planes, &t);
         assert_in_range(label, 0, SHAPES_CLASSES - 1);
@@ -74,7 +71,6 @@ static double variance(const uint8_t *plane)
 static void test_each_picture_shows_something(void **state)
 {
     uint8_t planes[SHAPES_BYTES];
-    (void)state;
     for (uint64_t i = 0; i < 2000; i++) {
         shapes_draw(5, i, SHAPES_MORPH_FROM, planes, NULL);
         double sum = 0;
@@ -86,7 +82,6 @@ static void test_each_picture_shows_something(void **state)
 
 static void test_labels(void **state)
 {
-    (void)state;
     for (int i = 0; i < SHAPES_CLASSES; i++) {
         assert_non_null(shapes_label(i));
         for (int j = 0; j < i; j++)
@@ -122,7 +117,6 @@ static void test_generate_writes_whole_records(void **state)
 {
     char folder[] = "/tmp/freezeline-shapes-XXXXXX", path[64];
     long others;
-    (void)state;
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/x.bin", folder);
     assert_int_equal(generate("300", path, "--without", "star"), 0);
@@ -137,7 +131,6 @@ static void test_generate_writes_whole_records(void **state)
 
 static void test_generate_refuses(void **state)
 {
-    (void)state;
     assert_int_equal(generate("0", "/tmp/never", NULL, NULL), FL_USAGE);
     assert_int_equal(generate("12x", "/tmp/never", NULL, NULL), FL_USAGE);
     assert_int_equal(generate("5", "/tmp/never", "--only", "heart"), FL_USAGE);

@@ -43,7 +43,6 @@ static void test_measured_round_trip(void **unused)
     struct measured *m, *again;
     struct error e;
     char first[256];
-    (void)unused;
     snprintf(first, sizeof first, "%s", in_folder("first.json"));
     put(first, good);
     assert_int_equal(measured_load(&m, first, &e), FL_OK);
@@ -81,7 +80,6 @@ static void test_measured_refusals(void **unused)
 {
     struct measured *m;
     struct error e;
-    (void)unused;
     refuse_measured("freezeline-measured", "freezeline-bench", FL_CONFIG, "format");
     refuse_measured("\"version\":1", "\"version\":2", FL_CONFIG, "version");
     refuse_measured("\"cores\":2", "\"cores\":-2", FL_CONFIG, "cores");
@@ -112,7 +110,6 @@ static void test_shares(void **unused)
     };
     struct measured *m;
     struct error e;
-    (void)unused;
     put(in_folder("again.json"), good);
     assert_int_equal(measured_load(&m, in_folder("again.json"), &e), FL_OK);
     for (size_t i = 0; i < sizeof report / sizeof *report; i++) {
@@ -137,7 +134,6 @@ static void test_cluster(void **unused)
         "stages: [{hosts: [big.0, big.2]}, {hosts: [front, big]}]\nprocesses: {restart_seconds: 3}\n";
     struct cluster *c = malloc(sizeof *c);
     struct error e;
-    (void)unused;
     assert_non_null(c);
     if (cluster_parse(c, text, strlen(text), "c.yaml", &e))
         fail_msg("%s", e.text);
@@ -182,7 +178,6 @@ static void test_cluster_refusals(void **unused)
         {"hosts: [{name: a}", "c.yaml"},
     };
     struct cluster *c = malloc(sizeof *c);
-    (void)unused;
     assert_non_null(c);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct error e = {0};
@@ -270,7 +265,6 @@ static const char one_host[] = "hosts: [{name: a, cores: 64}]";
 static void test_cuts_keep_the_whole(void **unused)
 {
     struct error e;
-    (void)unused;
     for (int stages = 1; stages <= 4; stages++) {
         struct world w;
         double want;
@@ -291,7 +285,6 @@ static void test_exits_save_their_share(void **unused)
     struct error e;
     struct measured *m;
     double want = 0;
-    (void)unused;
     new_world(&w, 3, one_host);
     m = w.measured;
     w.search.load.requests = 20000;
@@ -309,7 +302,6 @@ static void test_places(void **unused)
 {
     static const char hosts[] = "hosts: [{name: a, count: 4, cores: 4}]\nplace: %s\nclient: outside";
     char text[128];
-    (void)unused;
     for (int pack = 0; pack < 2; pack++) {
         struct world w;
         struct setup *setup;
@@ -341,7 +333,6 @@ static void test_search(void **unused)
     struct error e;
     double total_ms;
     int sum = 0;
-    (void)unused;
     new_world(&w, 2, one_host);
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_OK);
     total_ms = PIECE_US * (w.measured->n_cuts + 1) / 1e3;
@@ -361,7 +352,6 @@ static void test_search_from_more_than_a_pipeline_can_have(void **unused)
 {
     struct world w;
     struct error e;
-    (void)unused;
     new_world(&w, 4, one_host);
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_OK);
     for (int i = 0; i < 4; i++)
@@ -377,7 +367,6 @@ static void test_sweep(void **unused)
     struct world w;
     struct error e;
     double total_ms;
-    (void)unused;
     new_world(&w, 1, one_host);
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_OK);
     total_ms = PIECE_US * (w.measured->n_cuts + 1) / 1e3;
@@ -392,7 +381,6 @@ static void test_other_model(void **unused)
 {
     struct world w;
     struct error e;
-    (void)unused;
     new_world(&w, 2, one_host);
     w.measured->n_cuts = 1;
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_STALE);
@@ -414,7 +402,6 @@ static void test_demo_is_not_the_resnet(void **unused)
     struct world w;
     struct measured *m;
     struct error e;
-    (void)unused;
     new_world(&w, 2, one_host);
     assert_int_equal(measured_load(&m, "configs/cifar10-resnet18-measured.json", &e), FL_OK);
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, m, true, &e), FL_STALE);
@@ -426,7 +413,6 @@ static void test_exit_not_measured(void **unused)
 {
     struct world w;
     struct error e;
-    (void)unused;
     new_world(&w, 2, one_host);
     snprintf(w.measured->exit[1].name, sizeof w.measured->exit[1].name, "elsewhere");
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_OK);
@@ -445,7 +431,6 @@ static void test_plan(void **unused)
     struct cut *cuts;
     struct plan_simulated s = {.measured = in_folder("again.json")};
     int n, chosen[1] = {0}, middle;
-    (void)unused;
     new_world(&w, 2, one_host);
     w.measured->cores = 2;
     w.measured->n_exits = 0;
@@ -470,7 +455,6 @@ static void test_files_of_the_documents(void **unused)
     struct cluster *c = malloc(sizeof *c);
     struct measured *m = NULL;
     struct error e;
-    (void)unused;
     assert_non_null(c);
     if (cluster_load(c, "configs/cluster-cell.yaml", &e) ||
         cluster_load(c, "configs/cluster-million.yaml", &e) ||

@@ -30,7 +30,6 @@ static double exponential[POINTS][PIECES], fixed[PIECES];
 static int set_up(void **unused)
 {
     double sum = 0;
-    (void)unused;
     log_threshold = LOG_LEVEL_ERROR + 1;
     for (int i = 0; i < POINTS; i++)
         sum += -log((i + 0.5) / POINTS);
@@ -114,7 +113,6 @@ static void test_mm1(void **unused)
 {
     struct scene *w = new_scene(1, 1, &at_random);
     struct simulation_result *r;
-    (void)unused;
     w->s.rate = 700;
     r = simulate(w);
     assert_near(mean_ms(r), 1 / 0.3, 0.05);
@@ -133,7 +131,6 @@ static void test_md1(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     w->s.rate = 800;
     r = simulate(w);
     assert_near(mean_ms(r), 1 + 0.8 / (2 * 0.2), 0.04);
@@ -151,7 +148,6 @@ static void test_mmc(void **unused)
     struct scene *w = new_scene(1, REPLICAS, &at_random);
     double a = 3.2, term = 1, sum = 0, wait;
     struct simulation_result *r;
-    (void)unused;
     for (int k = 0; k < C; term *= a / ++k)
         sum += term;
     wait = term * C / (C - a) / (sum + term * C / (C - a)) / (C - a);
@@ -169,7 +165,6 @@ static void test_tandem(void **unused)
 {
     struct scene *w = new_scene(2, 1, &at_random);
     struct simulation_result *r;
-    (void)unused;
     w->s.rate = 400;
     r = simulate(w);
     assert_near(mean_ms(r), 2 / 0.6, 0.05);
@@ -182,7 +177,6 @@ static void test_shared_core(void **unused)
 {
     struct scene *w = new_scene(1, REPLICAS, &always);
     struct simulation_result *r;
-    (void)unused;
     w->host[0].cores = 1;
     w->s.rate = 700;
     r = simulate(w);
@@ -196,7 +190,6 @@ static void test_slower_together(void **unused)
 {
     struct scene *w = new_scene(1, 2, &always);
     struct simulation_result *r;
-    (void)unused;
     w->host[0].cores = 2;
     w->host[0].all_busy = 0.8;
     w->s.closed = 8;
@@ -210,7 +203,6 @@ static void test_slower_together(void **unused)
 /* What a batch loses once while others compute: a quarter of 1 ms for one row, an eighth for each of two. */
 static void test_crowded(void **unused)
 {
-    (void)unused;
     for (int rows = 1; rows <= 2; rows++) {
         struct scene *w = new_scene(1, 2, &always);
         struct simulation_result *r;
@@ -233,7 +225,6 @@ static void test_batches(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     w->pipeline.stage[0].max_batch = 4;
     w->s.closed = 8;
     w->s.requests = 8000;
@@ -260,7 +251,6 @@ static void test_hits_stop_computing(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     add_cache(w, 0.4);
     w->s.stage[0].n_segments = 2;
     w->s.closed = 1;
@@ -280,7 +270,6 @@ static void test_near_look_ups(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     add_cache(w, 0.4);
     w->s.world.near = true;
     w->pipeline.cache.placement = "near";
@@ -302,7 +291,6 @@ static void test_verdicts_are_awaited(void **unused)
 {
     struct scene *w = new_scene(2, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     add_cache(w, 0.4);
     w->s.closed = 1;
     w->s.requests = 20000;
@@ -320,7 +308,6 @@ static void test_late_cache_is_bypassed(void **unused)
 {
     struct scene *w = new_scene(2, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     add_cache(w, 0);
     w->measured.exit[0].lookup_us = 50000;
     w->s.closed = 1;
@@ -339,7 +326,6 @@ static void test_network(void **unused)
     struct scene *w = new_scene(1, 8, &always);
     static double nothing[PIECES];
     struct simulation_result *r;
-    (void)unused;
     w->measured.batch[0].us = w->measured.batch[1].us = nothing;
     w->s.world.n_hosts = 2;
     w->host[0].bytes_per_ns = w->host[1].bytes_per_ns = 0.125;
@@ -367,7 +353,6 @@ static void test_costs(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     w->measured.cost = (struct measured_costs){.client_send = 100,
                                                .client_receive = 100,
                                                .broker_request = 200,
@@ -395,7 +380,6 @@ static void test_woken_threads(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     w->measured.cost = (struct measured_costs){.thread_switch = 50, .io = 10};
     w->s.closed = 1;
     w->s.requests = 1000;
@@ -414,7 +398,6 @@ static void test_client_watches(void **unused)
     static double longer[PIECES] = {1200};
     struct scene *w = new_scene(1, 1, &(struct measured_batch){1, 1, longer});
     struct simulation_result *r;
-    (void)unused;
     w->host[0].cores = 1;
     w->s.rate = 500;
     w->s.even = true;
@@ -432,7 +415,6 @@ static void test_refuses_and_expires(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     w->s.rate = 2000;
     w->s.requests = 20000;
     w->s.warm_up = 1000;
@@ -456,7 +438,6 @@ static void test_overload_is_refused(void **unused)
 {
     struct scene *w = new_scene(2, 1, &always);
     struct simulation_result *r;
-    (void)unused;
     w->s.rate = 3000;
     w->s.requests = 60000;
     w->s.warm_up = 3000;
@@ -473,7 +454,6 @@ static void test_determinism(void **unused)
 {
     struct scene *w = new_scene(2, 3, &at_random);
     struct simulation_result *a, *b, *c;
-    (void)unused;
     add_cache(w, 0.3);
     w->s.rate = 1500;
     w->s.requests = 30000;
@@ -498,7 +478,6 @@ static void test_failures(void **unused)
 {
     struct scene *w = new_scene(2, 4, &at_random);
     struct simulation_result *r;
-    (void)unused;
     add_cache(w, 0.3);
     w->s.world.n_hosts = 4;
     for (int i = 0; i < 4; i++) {
@@ -532,7 +511,6 @@ static void test_broker_dies_before_a_backlog(void **unused)
 {
     struct scene *w = new_scene(1, 4, &always);
     struct simulation_result *r;
-    (void)unused;
     w->measured.cost.broker_request = 100;
     w->s.failing = (struct simulation_failing){0.3 * S, 0.05 * S};
     w->s.rate = 100000;
@@ -549,7 +527,6 @@ static void test_refuses_a_host_that_is_not_there(void **unused)
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r = NULL;
     struct error e = {0};
-    (void)unused;
     w->s.rate = 100;
     w->s.world.stage_host[0][0] = 1;
     assert_int_equal(simulation_run(&r, &w->s, &e), FL_VALUE);

@@ -314,7 +314,6 @@ static void compute_all(int n)
 
 static void test_what_waits_becomes_a_batch(void **state)
 {
-    (void)state;
     begin(1);
     assert_int_equal(next().what, STAGE_WAIT);
     for (uint64_t id = 1; id <= 6; id++)
@@ -350,7 +349,6 @@ static void give_last(uint64_t id)
 /* Requests have 5 s and pass three stages: a batch may take 541 ms here. */
 static void test_batches_keep_to_the_latency_target(void **state)
 {
-    (void)state;
     begin(2);
     for (uint64_t id = 1; id <= 7; id++)
         give_last(id);
@@ -372,7 +370,6 @@ static void test_batches_keep_to_the_latency_target(void **state)
 static void test_survivors_of_several_batches_form_one(void **state)
 {
     uint64_t left[BATCH];
-    (void)state;
     begin(1);
     for (uint64_t id = 1; id <= 2 * BATCH; id++)
         give(id);
@@ -399,7 +396,6 @@ static void test_survivors_of_several_batches_form_one(void **state)
 
 static void test_a_hit_leaves_the_batch(void **state)
 {
-    (void)state;
     begin(1);
     for (uint64_t id = 1; id <= 3; id++)
         give(id);
@@ -423,7 +419,6 @@ static void test_a_hit_leaves_the_batch(void **state)
 
 static void test_all_hits_stop_computing(void **state)
 {
-    (void)state;
     begin(1);
     give(1);
     compute(0, 1, 10);
@@ -447,7 +442,6 @@ static void test_all_hits_stop_computing(void **state)
 /* With caches of its own it decides itself, tells the broker, and asks nobody. */
 static void test_a_hit_in_near_caches_is_told_by_the_stage(void **state)
 {
-    (void)state;
     begin(1);
     stage_brain_holds(w.b, 8, 1, w.now);
     for (w.near_hit = 1; w.near_hit <= 3; w.near_hit++)
@@ -485,7 +479,6 @@ static void test_a_hit_in_near_caches_is_told_by_the_stage(void **state)
 /* The service knows what came before in a video; where it can't be asked, near caches are as good. */
 static void test_frames_of_a_video_are_looked_up_by_the_service(void **state)
 {
-    (void)state;
     begin(1);
     stage_brain_holds(w.b, 8, 1, w.now);
     for (uint64_t i = 1; i <= 2; i++) {
@@ -512,7 +505,6 @@ static void test_frames_of_a_video_are_looked_up_by_the_service(void **state)
 /* One that can't be told goes on. */
 static void test_a_near_hit_that_cannot_be_told_is_a_miss(void **state)
 {
-    (void)state;
     begin(1);
     stage_brain_holds(w.b, 8, 1, w.now);
     w.near_hit = 1;
@@ -529,7 +521,6 @@ static void test_a_near_hit_that_cannot_be_told_is_a_miss(void **state)
 static void test_the_service_learns_from_what_was_looked_up_near(void **state)
 {
     static const uint32_t flags[] = {JOB_SAMPLED, JOB_SAMPLED, 0, JOB_AUDIT};
-    (void)state;
     begin(1);
     stage_brain_holds(w.b, 8, 1, w.now);
     w.near_hit = 1;
@@ -554,7 +545,6 @@ static void test_the_service_learns_from_what_was_looked_up_near(void **state)
 /* A service that is gone: its caches for a while, then every layer, until it is back. */
 static void test_near_caches_expire(void **state)
 {
-    (void)state;
     begin(1);
     stage_brain_holds(w.b, 8, 1, w.now);
     w.ask_rc = FL_AGAIN;
@@ -581,7 +571,6 @@ static void test_near_caches_expire(void **state)
 /* Where nearly all hit, more is computed only for those that don't. */
 static void test_a_batch_waits_where_most_hit(void **state)
 {
-    (void)state;
     begin(1);
     for (uint64_t id = 1; id <= 32; id++) {
         give(id);
@@ -623,7 +612,6 @@ static void test_a_batch_waits_where_most_hit(void **state)
 
 static void test_audits_are_asked_for_and_run_to_the_end(void **state)
 {
-    (void)state;
     begin(1);
     make_job(1);
     m.job.flags = JOB_AUDIT;
@@ -654,7 +642,6 @@ static void echo(uint32_t exits, uint32_t learns)
 static void test_exits_without_caches_are_learned(void **state)
 {
     static const uint32_t flags[] = {0, JOB_SAMPLED, JOB_NO_CACHE, JOB_AUDIT};
-    (void)state;
     begin(1);
     echo(0, 2);
     for (int i = 0; i < 4; i++) {
@@ -693,7 +680,6 @@ static void give_shadow(uint64_t id)
 /* Alone, and after the others, when those have been away for a while. */
 static void test_shadows_come_last(void **state)
 {
-    (void)state;
     begin(1);
     w.now += NS_PER_S;
     give_shadow(7);
@@ -720,7 +706,6 @@ static void test_shadows_come_last(void **state)
 /* They leave every place to others, and are refused when there are too many. */
 static void test_shadows_take_no_room(void **state)
 {
-    (void)state;
     begin(1);
     give(1);
     next();
@@ -741,7 +726,6 @@ static void test_shadows_take_no_room(void **state)
 static void test_shadows_give_way(void **state)
 {
     int jobs = 0;
-    (void)state;
     begin(1);
     give_shadow(7);
     compute(0, 1, 10);
@@ -780,7 +764,6 @@ static void test_shadows_give_way(void **state)
 static void test_shadows_do_not_wait_for_ever(void **state)
 {
     int turns = 0;
-    (void)state;
     begin(1);
     give(1);
     give_shadow(100);
@@ -799,7 +782,6 @@ static void test_shadows_do_not_wait_for_ever(void **state)
 
 static void test_cancelled_requests_end(void **state)
 {
-    (void)state;
     begin(1);
     give(1);
     give(2);
@@ -819,7 +801,6 @@ static void test_cancelled_requests_end(void **state)
 
 static void test_deadlines_end_requests(void **state)
 {
-    (void)state;
     begin(1);
     make_job(1);
     m.job.deadline_ns = w.now + 15 * NS_PER_US;
@@ -844,7 +825,6 @@ static void test_deadlines_end_requests(void **state)
 static void test_a_batch_is_held_back_at_most_so_long(void **state)
 {
     struct stage_wish wish;
-    (void)state;
     begin(1);
     give(1);
     compute_all(1);
@@ -866,7 +846,6 @@ static void test_a_batch_is_held_back_at_most_so_long(void **state)
 
 static void test_nothing_is_held_back_behind_the_last_stage(void **state)
 {
-    (void)state;
     begin(2);
     make_job(7);
     m.job.route[2] = 0;
@@ -884,7 +863,6 @@ static void test_nothing_is_held_back_behind_the_last_stage(void **state)
 static void test_late_verdicts_open_the_breaker(void **state)
 {
     uint64_t probe;
-    (void)state;
     begin(1);
     for (uint64_t id = 1; w.lookups < BREAKER_FAILURES; id++) {
         give(id);
@@ -916,7 +894,6 @@ static void test_late_verdicts_open_the_breaker(void **state)
 
 static void test_nobody_is_asked_where_no_cache_stands(void **state)
 {
-    (void)state;
     begin(1);
     give(1);
     compute(0, 1, 10);
@@ -950,7 +927,6 @@ static void expect_error(int code, int results)
 
 static void test_wrong_jobs_are_refused_by_name(void **state)
 {
-    (void)state;
     begin(1);
     w.setup.self.plan[0] = 1;
     make_job(1);
@@ -985,7 +961,6 @@ static void test_wrong_jobs_are_refused_by_name(void **state)
 /* A broker tells of workers of the next stage that the pipeline file does not have. */
 static void test_neighbours_that_were_added_are_met(void **state)
 {
-    (void)state;
     begin(1);
     m.type = MESSAGE_HELLO;
     memset(&m.hello, 0, sizeof m.hello);
@@ -1011,7 +986,6 @@ static void test_neighbours_that_were_added_are_met(void **state)
 
 static void test_the_queue_is_bounded(void **state)
 {
-    (void)state;
     begin(1);
     for (uint64_t id = 1; stage_brain_room(w.b); id++)
         give(id);
@@ -1032,7 +1006,6 @@ static void test_the_queue_is_bounded(void **state)
 
 static void test_a_link_that_breaks_is_told(void **state)
 {
-    (void)state;
     begin(1);
     w.next_rc = FL_AGAIN;
     w.ask_rc = FL_AGAIN; /* nothing to hold back for */
@@ -1052,7 +1025,6 @@ static void test_a_link_that_breaks_is_told(void **state)
 static void test_hello_comes_first_and_again(void **state)
 {
     uint64_t due;
-    (void)state;
     begin(1);
     due = stage_brain_tick(w.b, w.now);
     assert_int_equal(due, w.now + 100 * NS_PER_MS);
@@ -1076,7 +1048,6 @@ static void test_hello_comes_first_and_again(void **state)
 static void test_the_clock_of_another_host_is_learned(void **state)
 {
     const uint64_t ahead = 3600 * NS_PER_S;
-    (void)state;
     begin(1);
     broker_says_hello("there", true);
     for (int i = 0; i < 8; i++) {
@@ -1100,7 +1071,6 @@ static void test_the_clock_of_another_host_is_learned(void **state)
 static void test_who_leaves_finishes_what_it_has(void **state)
 {
     struct error e;
-    (void)state;
     begin(1);
     broker_says_hello("here", true);
     give(1);
@@ -1125,7 +1095,6 @@ static void test_who_leaves_finishes_what_it_has(void **state)
 
 static void test_who_leaves_does_not_wait_for_ever(void **state)
 {
-    (void)state;
     begin(1);
     broker_says_hello("here", true);
     stage_brain_stop(w.b, 1);
@@ -1154,7 +1123,6 @@ static void test_who_is_sent_away_says_why(void **state)
 {
     struct error e;
     int hellos;
-    (void)state;
     begin(1);
     broker_says_hello("here", false);
     m.type = MESSAGE_DRAIN;
@@ -1186,7 +1154,6 @@ static void says(int broker, enum message_type type)
 
 static void test_each_broker_has_its_clock(void **state)
 {
-    (void)state;
     begin_with(2, 2);
     says(0, MESSAGE_HELLO);
     m.hello = (struct hello){
@@ -1220,7 +1187,6 @@ static void test_each_broker_has_its_clock(void **state)
 
 static void test_each_broker_hears_what_others_sent(void **state)
 {
-    (void)state;
     begin_with(0, 2);
     says(0, MESSAGE_HELLO);
     says(1, MESSAGE_HELLO);
@@ -1251,7 +1217,6 @@ static void test_each_broker_hears_what_others_sent(void **state)
 static void test_who_is_sent_away_by_one_leaves_the_other(void **state)
 {
     struct error e;
-    (void)state;
     begin_with(1, 2);
     says(0, MESSAGE_HELLO);
     says(1, MESSAGE_HELLO);
@@ -1282,7 +1247,6 @@ static void test_who_is_sent_away_by_one_leaves_the_other(void **state)
 
 static void test_a_broker_that_is_not_there_holds_up_nobody(void **state)
 {
-    (void)state;
     begin_with(1, 2);
     w.deaf[1] = true;
     says(0, MESSAGE_HELLO);
@@ -1302,7 +1266,6 @@ static void test_a_broker_that_is_not_there_holds_up_nobody(void **state)
 
 static void test_traced_requests_leave_spans(void **state)
 {
-    (void)state;
     begin(1);
     make_job(1);
     m.job.flags = JOB_TRACE;

@@ -40,7 +40,6 @@ static uint64_t moment(void *arg)
 
 static int set_up(void **state)
 {
-    (void)state;
     memset(&w, 0, sizeof w);
     log_threshold = LOG_LEVEL_ERROR + 1;
     w.now = NS_PER_S;
@@ -65,7 +64,6 @@ static void tick(uint64_t ms)
 /* A worker takes its place while the broker is not reached: it says so as soon as it is. */
 static void a_hello_that_can_not_be_sent_is_said_later(void **state)
 {
-    (void)state;
     tick(0);
     welcome();
     w.rc = FL_AGAIN;
@@ -81,7 +79,6 @@ static void a_hello_that_can_not_be_sent_is_said_later(void **state)
 /* It may be lost with its connection: until the broker has answered it is said with each heartbeat. */
 static void a_hello_is_said_until_it_is_answered(void **state)
 {
-    (void)state;
     tick(0);
     assert_int_equal(w.n, 1 + 1);
     tick(100);

@@ -25,7 +25,6 @@ static int options(struct startup *s, const char *const argument[ARGUMENTS])
 static void test_options(void **state)
 {
     struct startup s;
-    (void)state;
 
     assert_true(options(&s, (const char *[ARGUMENTS]){"-c", "p.yaml", "--stage", "9", "--set", "a=1",
                                                       "--set=b=2"}) < 0);
@@ -49,7 +48,6 @@ static void test_options(void **state)
 static void test_mishaps(void **state)
 {
     struct mishap m = {0};
-    (void)state;
 
     log_threshold = LOG_LEVEL_ERROR + 1;
     for (int i = 0; i < 1000; i++)

@@ -12,7 +12,6 @@
 static void test_order_statistics(void **state)
 {
     double even[] = {4, -1, 10, 3}, odd[] = {7, 5, 6};
-    (void)state;
     assert_true(samples_median(even, 4) == 3.5);
     assert_true(even[0] == -1 && even[3] == 10);
     assert_true(samples_median(odd, 3) == 6);
@@ -28,7 +27,6 @@ static void test_students_t(void **state)
         int degrees;
         double t;
     } table[] = {{1, 12.706}, {2, 4.303}, {3, 3.182}, {4, 2.776}, {9, 2.262}, {19, 2.093}, {999, 1.962}};
-    (void)state;
 
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         assert_true(fabs(statistics_t_975(table[i].degrees) / table[i].t - 1) < 0.0015);
@@ -39,7 +37,6 @@ static void test_summary(void **state)
 {
     double samples[100];
     struct summary s;
-    (void)state;
 
     for (int i = 0; i < 100; i++)
         samples[i] = 100 - i;
@@ -56,7 +53,6 @@ static void test_summary(void **state)
 static void test_quantile_ranks_of_few(void **state)
 {
     int64_t low, high;
-    (void)state;
 
     statistics_quantile_ranks(10, 0.5, &low, &high);
     assert_int_equal(low, 2);
@@ -70,7 +66,6 @@ static void test_quantile_ranks_of_few(void **state)
 /* By hand, and from Clopper and Pearson's charts: 1 of 10 is 0.25 to 44.5%. */
 static void test_binomial(void **state)
 {
-    (void)state;
     assert_true(fabs(binomial_tail(10, 1, 0.05) - (1 - pow(0.95, 10))) < 1e-12);
     assert_true(fabs(binomial_tail(3, 2, 0.5) - 0.5) < 1e-12 && binomial_tail(3, 0, 0.5) == 1);
     assert_true(fabs(binomial_tail(4, 4, 0.1) - 1e-4) < 1e-12);
@@ -89,7 +84,6 @@ static void test_quantile_ranks_cover(void **state)
     static const double shares[] = {0.5, 0.9, 0.95};
     unsigned seed = 11;
     double sample[N];
-    (void)state;
 
     for (size_t k = 0; k < sizeof shares / sizeof *shares; k++) {
         double q = shares[k];
@@ -111,7 +105,6 @@ static void test_quantile_ranks_cover(void **state)
 static void test_nearest(void **state)
 {
     static const char *const words[] = {"inspect", "run", "profile", "build", "status"};
-    (void)state;
 
     assert_ptr_equal(nearest_word("inspcet", words, 5), words[0]);
     assert_ptr_equal(nearest_word("buidl", words, 5), words[3]);
@@ -124,7 +117,6 @@ static void test_nearest(void **state)
 static void test_distance(void **state)
 {
     char a[301], b[301];
-    (void)state;
 
     assert_int_equal(edit_distance("stagse", "stages"), 1);
     assert_int_equal(edit_distance("stagse", "state"), 2);

@@ -17,7 +17,6 @@ static void add_worker(struct status_reply *s, uint64_t incarnation, const char 
 
 static void counts_and_rates_are_added(void **state)
 {
-    (void)state;
     memset(&sum, 0, sizeof sum);
     one = (struct status_reply){.started_ns = 5, .pid = 11, .brokers = 2, .answered = 3, .gap_ns = 1000};
     other = (struct status_reply){.started_ns = 9, .pid = 12, .broker = 1, .brokers = 2, .answered = 4};
@@ -41,7 +40,6 @@ static void counts_and_rates_are_added(void **state)
 
 static void relays_are_added_by_name(void **state)
 {
-    (void)state;
     memset(&sum, 0, sizeof sum);
     one = (struct status_reply){.started_ns = 5, .n_relays = 1};
     one.relay[0] = (struct relay_status){.name = "new", .state = "ready", .sent = 3, .slower = 1};
@@ -61,7 +59,6 @@ static void relays_are_added_by_name(void **state)
 /* One broker may not hear a worker that the other one hears. */
 static void a_worker_is_one_worker(void **state)
 {
-    (void)state;
     memset(&sum, 0, sizeof sum);
     one = (struct status_reply){.started_ns = 5};
     other = (struct status_reply){.started_ns = 9, .broker = 1};
@@ -80,7 +77,6 @@ static void a_worker_is_one_worker(void **state)
 
 static void what_has_no_room_is_left_out(void **state)
 {
-    (void)state;
     memset(&sum, 0, sizeof sum);
     one = (struct status_reply){.started_ns = 5};
     other = (struct status_reply){.started_ns = 9, .broker = 1};

@@ -141,7 +141,6 @@ static void until(struct world *w, bool on)
 static void old_certificates_are_not_tried(void **state)
 {
     struct world *w = world_new();
-    (void)state;
     w->least = 0.95; /* the caches alone answer all */
     frames(w, 60000);
     assert_true(!streams_state(w->streams).on && streams_state(w->streams).share > 0.9);
@@ -159,7 +158,6 @@ static void more_leave_early_within_the_promise(void **state)
 {
     struct world *w = world_new();
     double before;
-    (void)state;
     assert_false(streams_state(w->streams).on);
     frames(w, 1000);
     assert_false(streams_state(w->streams).on); /* too few frames certify nothing */
@@ -178,7 +176,6 @@ static void more_leave_early_within_the_promise(void **state)
 /* Of 40 worlds in which a scene's look says little, a twentieth may serve over the budget: none does. */
 static void what_is_not_certified_is_not_tried(void **state)
 {
-    (void)state;
     for (int i = 0; i < 40; i++) {
         struct world *w = world_new();
         shuffle_seed(&w->random, 6, (uint64_t)i);
@@ -195,7 +192,6 @@ static void an_alarm_switches_it_off(void **state)
 {
     struct world *w = world_new();
     int64_t number;
-    (void)state;
     until(w, true);
     number = streams_state(w->streams).spent_numbers;
     w->restless = true;
@@ -213,7 +209,6 @@ static void others_are_left_alone(void **state)
     struct world *w = world_new();
     struct lookup_item item = {.request = 1u << 30, .stream = 1, .loss_allowed = 5001};
     struct cache_verdict v;
-    (void)state;
     until(w, true);
     v = (struct cache_verdict){7, 0.7f, true};
     streams_look(w->streams, &item, 0, w->video[0].x, DIM, &v);
@@ -241,7 +236,6 @@ static void streams_are_bounded(void **state)
     enum { WIDE = 65536 };
     struct world *w = world_new();
     float *x = calloc(WIDE, sizeof *x);
-    (void)state;
     for (uint64_t i = 1; i <= 1000; i++) {
         struct lookup_item item = {.request = i, .stream = i, .flags = JOB_KEY};
         struct cache_verdict v = {1, 0.5f, false};

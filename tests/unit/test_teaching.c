@@ -175,13 +175,11 @@ static void check(const char *kind)
 
 static void test_learned_depends_on_nothing_later(void **state)
 {
-    (void)state;
     check("learned");
 }
 
 static void test_knn_depends_on_nothing_later(void **state)
 {
-    (void)state;
     check("knn");
 }
 
@@ -190,7 +188,6 @@ static void test_too_little_fixes_nothing(void **state)
     struct room *r = room_new("learned");
     struct taught t;
     struct error e;
-    (void)state;
     r->teaching.since_ms = FIRST; /* one audit plans at most */
     assert_int_equal(teaching_run(&t, &r->teaching, &e), FL_AGAIN);
     assert_int_equal(r->fixed, 0);

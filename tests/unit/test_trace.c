@@ -17,13 +17,11 @@ static struct trace_join *join;
 
 static int set_up(void **state)
 {
-    (void)state;
     return trace_join_new(&join, WAIT);
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     trace_join_free(join);
     return 0;
 }
@@ -43,7 +41,6 @@ static void add(uint64_t request, enum span_kind kind, uint32_t role, uint64_t s
 static void test_a_request_is_whole_before_it_goes(void **state)
 {
     const struct traced *t;
-    (void)state;
     add(1, SPAN_COMPUTE, ROLE_STAGE, 10, 0);
     assert_null(trace_join_take(join, false, WAIT)); /* its own span is not there */
     add(2, SPAN_REQUEST, ROLE_BROKER, 10, WAIT);
@@ -67,7 +64,6 @@ static void test_it_is_bounded(void **state)
 {
     const struct traced *t;
     int n = 0, spans = 0;
-    (void)state;
     for (uint64_t id = 1; id <= TRACES_MOST + 10; id++)
         add(id * TRACES_MOST, SPAN_REQUEST, ROLE_BROKER, id, 0); /* all in one bucket */
     for (int i = 0; i < TRACE_SPANS + 10; i++)
@@ -112,7 +108,6 @@ static void test_otlp(void **state)
                        .span = 0x12};
     struct json_text out = {.at = NULL};
     json_t *root, *spans, *first;
-    (void)state;
     add(9, SPAN_COMPUTE, ROLE_STAGE, 120, 0);
     trace_join_add(join, &own, 0);
     add(8, SPAN_REQUEST, ROLE_BROKER, 100, 0); /* without a trace of its own */
@@ -160,7 +155,6 @@ static void test_where_they_go(void **state)
     struct pipeline p = {.state = "/s"};
     struct trace_sink s;
     struct error e;
-    (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         p.traces.to = (char *)(uintptr_t)good[i].to;
         assert_int_equal(trace_sink_open(&s, &p, &e), FL_OK);
@@ -184,7 +178,6 @@ static void test_a_file_is_bounded(void **state)
     struct trace_sink s;
     struct stat st;
     struct error e;
-    (void)state;
     assert_non_null(mkdtemp(dir));
     p.state = dir;
     snprintf(path, sizeof path, "%s/t.jsonl", dir);

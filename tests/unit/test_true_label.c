@@ -24,7 +24,6 @@ static void lines_in_all_their_forms(void **state)
                                        "{\"request\": 123, \"truth\": \"dog\"}",
                                        "{\"request\": \"123\", \"label\": 1}",
                                        "{\"request\":123,\"label\":2,\"exit\":\"exit1\",\"truth\":1}"};
-    (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         struct feedback_item item = {0, -1};
         struct error e = {0};
@@ -37,7 +36,6 @@ static void lines_in_all_their_forms(void **state)
 static void a_name_comes_before_a_number(void **state)
 {
     struct feedback_item item;
-    (void)state;
     assert_int_equal(parse(&item, "1,7", &named, NULL), FL_OK);
     assert_int_equal(item.label, 2);
 }
@@ -45,7 +43,6 @@ static void a_name_comes_before_a_number(void **state)
 static void blank_lines_and_headings_are_passed_over(void **state)
 {
     struct feedback_item item;
-    (void)state;
     assert_int_equal(parse(&item, "", &named, NULL), FL_AGAIN);
     assert_int_equal(parse(&item, " \t\r\n", &named, NULL), FL_AGAIN);
     assert_int_equal(parse(&item, "request,label", &named, NULL), FL_AGAIN);
@@ -71,7 +68,6 @@ static void whatever_is_wrong_is_named(void **state)
         {"{\"request\": 1, \"truth\": null}", "is no class"},
         {"{\"request\": 1, \"label\": 1, \"exit\": \"exit1\"}", "this is an answer"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct feedback_item item;
         struct error e = {0};

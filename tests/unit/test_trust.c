@@ -62,7 +62,6 @@ static void test_all_share_alike(void **state)
 {
     struct registry *r = fresh();
     int of[PIPELINE_MAX_REPLICAS];
-    (void)state;
     share(r, 1, of);
     for (int i = 0; i < 3; i++)
         assert_int_equal(of[i], 20);
@@ -74,7 +73,6 @@ static void test_a_sender_whose_links_broke_blames_no_receiver(void **state)
 {
     struct registry *r = fresh();
     int of[PIPELINE_MAX_REPLICAS];
-    (void)state;
     for (int to = 0; to < 3; to++)
         trust_link_failed(r, 1, 0, to, now);
     share(r, 0, of);
@@ -92,7 +90,6 @@ static void test_one_link_is_left_out(void **state)
 {
     struct registry *r = fresh();
     uint8_t way[PIPELINE_MAX_STAGES];
-    (void)state;
     trust_link_failed(r, 1, 1, 2, now);
     for (unsigned k = 0; k < 60; k++) {
         assert_int_equal(router_choose(r, NULL, 0, k, now, way), -1);
@@ -106,7 +103,6 @@ static void test_a_receiver_rests_when_several_agree(void **state)
     struct registry *r = fresh();
     struct trace passed = {2, {{.stage = 0, .replica = 0}, {.stage = 1, .replica = 1}}};
     int of[PIPELINE_MAX_REPLICAS];
-    (void)state;
     trust_link_failed(r, 1, 0, 1, now);
     share(r, 1, of);
     assert_true(of[1] > 0);
@@ -127,7 +123,6 @@ static void test_rests_grow(void **state)
         .role = ROLE_STAGE, .stage = 1, .replica = 1, .incarnation = 7, .boot_id = "B", .ready = true};
     struct peer peer = {.size = 1};
     uint64_t rest = 100 * MS;
-    (void)state;
     for (int i = 0; i < 8; i++) {
         trust_link_failed(r, 1, 0, 1, now);
         trust_link_failed(r, 1, 0, 1, now + 1); /* the same trouble */
@@ -148,7 +143,6 @@ static void test_ways_lead_to_the_end(void **state)
 {
     struct registry *r = fresh();
     uint8_t way[PIPELINE_MAX_STAGES];
-    (void)state;
     assert_true(trust_ready(r));
     registry_worker(r, 1, 0)->last.reaches = REACHES_TOLD;
     registry_worker(r, 1, 1)->last.reaches = REACHES_TOLD | 2;
@@ -172,7 +166,6 @@ static void test_ways_lead_to_the_end(void **state)
 static void test_a_silent_link_rests_where_there_is_another(void **state)
 {
     struct registry *r = fresh();
-    (void)state;
     trust_link_silent(r, 1, 0, 2, now);
     assert_int_equal(trust_links(r, 0, 0, now) & 7, 3);
     assert_int_equal(trust_links(r, 0, 1, now) & 7, 7);
@@ -193,7 +186,6 @@ static void test_who_fails_again_and_again_is_put_aside(void **state)
     uint8_t way[PIPELINE_MAX_STAGES];
     uint16_t avoid[PIPELINE_MAX_STAGES] = {0, 1, 0};
     int of[PIPELINE_MAX_REPLICAS];
-    (void)state;
     for (int i = 0; i < TRUST_FAILURES - 1; i++)
         assert_false(trust_worker_failed(w, now));
     trust_succeeded(r, &passed); /* not in a row */
@@ -228,7 +220,6 @@ static void test_the_last_choice_is_a_choice(void **state)
 {
     struct registry *r = fresh();
     uint8_t way[PIPELINE_MAX_STAGES];
-    (void)state;
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < TRUST_FAILURES; k++)
             trust_worker_failed(registry_worker(r, 1, i), now);
@@ -238,7 +229,6 @@ static void test_the_last_choice_is_a_choice(void **state)
 
 static void test_lateness_speaks_against_nobody(void **state)
 {
-    (void)state;
     assert_true(trust_speaks_against(FL_INTERNAL));
     assert_true(trust_speaks_against(FL_NOMEM));
     assert_false(trust_speaks_against(FL_DEADLINE));
@@ -270,7 +260,6 @@ static void test_a_slow_worker_gets_few(void **state)
 {
     struct registry *r = fresh();
     int n;
-    (void)state;
     n = taken(r, 300, 1, 1);
     assert_int_equal(n, 100); /* as quick as the others */
     n = taken(r, 2000, 1, 10);
@@ -285,7 +274,6 @@ static void test_a_slow_worker_helps_when_all_are_busy(void **state)
 {
     struct registry *r = fresh();
     uint8_t way[PIPELINE_MAX_STAGES];
-    (void)state;
     taken(r, 600, 1, 4);
     for (int i = 0; i < 3; i++)
         registry_worker(r, 1, i)->outstanding = i == 1 ? 0 : 9;
@@ -299,7 +287,6 @@ static void test_a_part_counts_for_no_more_than_the_whole(void **state)
 {
     struct registry *r = fresh();
     struct trace t = {1, {{.stage = 0, .compute_ns = UINT64_MAX}}};
-    (void)state;
     router_learn(r, &t, UINT64_MAX, 5 * MS);
     assert_int_equal(registry_worker(r, 0, 0)->pace_ns, 5 * MS);
     registry_free(r);

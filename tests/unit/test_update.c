@@ -39,7 +39,6 @@ static void round_trip(void **state)
     struct update *in = sample(1ull << 63), *out = NULL;
     size_t size;
     void *record = encoded(in, &size);
-    (void)state;
     assert_int_equal(update_decode(&out, record, size), FL_OK);
     assert_int_equal(out->request, in->request);
     assert_int_equal(out->moment_ms, 77);
@@ -66,7 +65,6 @@ static void feedback_has_no_exits(void **state)
     struct update *in = update_new(0, NULL), *out;
     size_t size;
     void *record;
-    (void)state;
     assert_non_null(in);
     in->request = 9;
     in->truth = 4;
@@ -83,7 +81,6 @@ static void feedback_has_no_exits(void **state)
 static void half_of_the_requests_certify(void **state)
 {
     int n = 0, changes = 0;
-    (void)state;
     for (uint64_t request = 1; request <= 10000; request++) {
         n += update_certifies(request);
         changes += update_certifies(request) != update_certifies(request + 1);
@@ -97,7 +94,6 @@ static void every_damage_of_the_frame_is_refused_or_harmless(void **state)
     struct update *in = sample(2);
     size_t size;
     uint8_t *record = encoded(in, &size);
-    (void)state;
     for (size_t n = 0; n < size; n++) {
         struct update *out = NULL;
         uint8_t *cut = malloc(n ? n : 1); /* exact size: a read beyond is seen by the sanitizer */
@@ -132,7 +128,6 @@ static void what_can_not_be_is_refused(void **state)
     static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e01}; /* infinite, NaN */
     uint32_t many[PIPELINE_MAX_EXITS + 1];
     struct update *u;
-    (void)state;
     for (int i = 0; i < 3; i++) {
         u = sample(2);
         u->exit[1].half[1] = bad[i];
@@ -163,7 +158,6 @@ static void a_full_spool_drops_the_oldest(void **state)
 {
     struct spool *s;
     struct update *out[8];
-    (void)state;
     assert_int_equal(spool_new(&s, 4, 1 << 20), FL_OK);
     for (uint64_t i = 1; i <= 6; i++)
         spool_push(s, sample(i));
@@ -192,7 +186,6 @@ static void two_threads_lose_only_what_is_counted(void **state)
     struct update *out[16];
     uint64_t got = 0, last = 0;
     pthread_t thread;
-    (void)state;
     assert_int_equal(spool_new(&s, 64, 1 << 20), FL_OK);
     pthread_create(&thread, NULL, producer, s);
     while (last < 5000) { /* the newest is never dropped */

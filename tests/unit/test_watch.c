@@ -17,7 +17,6 @@ static int up(void **state)
     struct fake_behaviour does = {0};
     char text[256];
     struct error e;
-    (void)state;
 
     if (fake_start(&server, &does))
         return 1;
@@ -28,7 +27,6 @@ static int up(void **state)
 
 static int down(void **state)
 {
-    (void)state;
     fake_stop(&server);
     pipeline_free(pipeline);
     return 0;
@@ -56,7 +54,6 @@ static void test_workers_and_what_happens_to_them(void **state)
     struct error e;
     json_t *processes, *worker, *events;
     double used = 0;
-    (void)state;
 
     server.incarnation = 1;
     server.plan = 1;
@@ -129,7 +126,6 @@ static void test_energy(void **state)
 {
     char root[] = "/tmp/freezeline-rapl-XXXXXX", package[2][128], core[128];
     struct energy energy;
-    (void)state;
 
     assert_non_null(mkdtemp(root));
     energy_open(&energy, root);
@@ -163,7 +159,6 @@ static void test_machine(void **state)
                                        "governor", "blas_core", "conv_engine",  "freezeline",
                                        "zmq",      "openblas",  "onednn",       "revision"};
     json_t *root = machine_json();
-    (void)state;
 
     assert_int_equal(json_object_size(root), sizeof keys / sizeof *keys);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)

@@ -16,7 +16,6 @@
 static void test_the_breaker_opens_after_failures_in_a_row(void **state)
 {
     struct breaker b = {0};
-    (void)state;
     for (int i = 0; i < BREAKER_FAILURES - 1; i++)
         breaker_late(&b, 1);
     breaker_answered(&b);
@@ -32,7 +31,6 @@ static void test_the_breaker_probes_and_closes(void **state)
 {
     struct breaker b = {0};
     uint64_t now = 1;
-    (void)state;
     for (int i = 0; i < BREAKER_FAILURES; i++)
         breaker_late(&b, now);
     now += BREAKER_FIRST_NS;
@@ -53,7 +51,6 @@ static void test_the_breaker_waits_at_most_so_long(void **state)
 {
     struct breaker b = {0};
     uint64_t now = 1;
-    (void)state;
     for (int i = 0; i < 40; i++) {
         breaker_late(&b, now);
         now += BREAKER_LAST_NS;
@@ -65,7 +62,6 @@ static void test_cancelled_requests_are_remembered(void **state)
 {
     struct cancel_set *s = calloc(1, sizeof *s);
     int kept = 0;
-    (void)state;
     assert_false(cancel_set_has(s, 17));
     for (uint64_t id = 1; id <= 1000; id++) {
         cancel_set_add(s, id);
@@ -87,7 +83,6 @@ static void test_cancelled_requests_are_remembered(void **state)
 static void test_the_latest_hits_are_kept(void **state)
 {
     struct hit_log *l = calloc(1, sizeof *l);
-    (void)state;
     assert_null(hit_log_find(l, 0));
     for (uint64_t id = 1; id <= 3 * HIT_LOG; id++) {
         struct told_hit *h = hit_log_add(l);
@@ -106,7 +101,6 @@ static void test_the_latest_hits_are_kept(void **state)
 static void test_the_offset_of_the_shortest_round_trip_counts(void **state)
 {
     struct offset o = {0};
-    (void)state;
     assert_int_equal(offset_ns(&o), 0);
     assert_true(offset_error_ns(&o) == UINT64_MAX);
     offset_add(&o, 1000, 6000, 3000); /* +4000 with 2000 round trip */
@@ -128,7 +122,6 @@ static void test_the_offset_of_the_shortest_round_trip_counts(void **state)
 static void test_the_offset_is_within_its_error(void **state)
 {
     uint64_t random = 1;
-    (void)state;
     for (int round = 0; round < 200; round++) {
         struct offset o = {0};
         int64_t truth, wrong;
@@ -161,7 +154,6 @@ static void came(uint64_t sent, uint64_t seen_empty, uint64_t taken, uint64_t re
 
 static void test_when_a_message_came(void **state)
 {
-    (void)state;
     came(1000, 1400, 1410, 1450, 400, 10, 40);   /* slept on the socket until 1400 */
     came(1000, 300, 5000, 5040, 0, 4000, 40);    /* was busy since before it was sent */
     came(1000, 900, 950, 1030, 0, 0, 30);        /* sent while the receiver was kept from asking */
@@ -185,7 +177,6 @@ static void test_batches_are_as_large_as_their_time_allows(void **state)
 {
     struct batch_limit l;
     int least = 64, most = 0;
-    (void)state;
     batch_limit_init(&l, 64, 60 * NS_PER_MS, 1.0 / 3);
     assert_int_equal(batch_limit_now(&l), 64);
     assert_in_range(settle(&l, 1, 6), 1, 10);
@@ -204,7 +195,6 @@ static void test_batches_are_as_large_as_their_time_allows(void **state)
 static void test_batches_that_are_not_full_prove_nothing(void **state)
 {
     struct batch_limit l;
-    (void)state;
     batch_limit_init(&l, 16, 60 * NS_PER_MS, 1.0 / 3);
     batch_limit_learn(&l, 16, 11 * NS_PER_MS);
     assert_int_equal(batch_limit_now(&l), 14);
@@ -218,7 +208,6 @@ static void test_batches_that_are_not_full_prove_nothing(void **state)
 static void test_without_a_target_batches_stay_as_large_as_they_may_be(void **state)
 {
     struct batch_limit l;
-    (void)state;
     batch_limit_init(&l, 8, 0, 1);
     batch_limit_learn(&l, 8, 1000 * NS_PER_S);
     assert_int_equal(batch_limit_now(&l), 8);
