@@ -194,7 +194,8 @@ static int open_doors(struct broker *b, struct error *e)
     return FL_OK;
 }
 
-int broker_new(struct broker **out, const struct pipeline *p, int index, struct error *e)
+int broker_new(struct broker **out, const struct pipeline *p, int index, struct settings *settings,
+               struct error *e)
 {
     struct broker *b = calloc(1, sizeof *b);
     struct dispatch_io io = {b, send_job, send_client, send_control, reset_push, meet, send_relay, aim};
@@ -215,6 +216,7 @@ int broker_new(struct broker **out, const struct pipeline *p, int index, struct 
                        p->broker.max_requests);
         goto fail;
     }
+    dispatch_heed(b->dispatch, settings);
     if ((rc = open_doors(b, e)) ||
         (p->n_variants > 1 &&
          (rc = broker_variants_meet(&b->variants, b->dispatch, p, (int)self.replica, self.incarnation, e))))

@@ -41,6 +41,8 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
     }
     span_log_init(&d->spans, DISPATCH_SPANS, ROLE_BROKER, 0, 0);
     d->pipeline = p;
+    settings_init(&d->own, p);
+    d->settings = &d->own;
     d->io = *io;
     d->started_ns = now;
     d->self = *self;
@@ -68,6 +70,11 @@ void dispatch_free(struct dispatch *d)
     free(d->course);
     span_log_free(&d->spans);
     free(d);
+}
+
+void dispatch_heed(struct dispatch *d, struct settings *s)
+{
+    d->settings = s;
 }
 
 bool dispatch_blocked(const struct dispatch *d)

@@ -42,6 +42,10 @@ int dispatch_new(struct dispatch **out, const struct pipeline *p, const struct d
                  const struct hello *self, uint64_t now);
 void dispatch_free(struct dispatch *d);
 
+/* What is changed while it serves (state/settings.h), in place of what the pipeline file says. Borrowed. */
+struct settings;
+void dispatch_heed(struct dispatch *d, struct settings *s);
+
 /* A message that was read at `now` from the clients', results or control socket; a result came at came_ns.
  * `payload` is taken or left; the caller closes it. */
 void dispatch_client(struct dispatch *d, const struct peer *from, const struct message *m, zmq_msg_t *payload,

@@ -250,6 +250,10 @@ void dispatch_request(struct dispatch *d, const struct peer *from, const struct 
     } else if (d->drain_until_ns > now) {
         d->counters.refused_draining++;
         refuse(d, from, r->id, FL_UNAVAILABLE, 0, "the pipeline is draining and admits no more");
+    } else if (atomic_load(&d->settings->unloaded)) {
+        d->counters.refused_unloaded++;
+        error_set(&error, FL_UNAVAILABLE, SETTINGS_UNLOADED, d->pipeline->name);
+        refuse(d, from, r->id, FL_UNAVAILABLE, 0, error.text);
     } else if (hopeless(d, now, &stage) && !dispatch_variant_ready(d, now)) {
         d->counters.refused_absent++;
         error_set(&error, FL_UNAVAILABLE, "stage %d has no ready worker", stage);

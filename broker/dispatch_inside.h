@@ -15,6 +15,7 @@
 #include "broker/state/relay.h"
 #include "broker/state/requests.h"
 #include "broker/state/responses.h"
+#include "broker/state/settings.h"
 #include "broker/state/succession.h"
 #include "wire/span_log.h"
 
@@ -24,7 +25,8 @@
 struct counters {
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates;
     /* requests turned away, as in struct status_reply */
-    uint64_t refused_full, refused_late, refused_rate, refused_draining, refused_absent, refused_wrong;
+    uint64_t refused_full, refused_late, refused_rate, refused_draining, refused_unloaded, refused_absent,
+        refused_wrong;
     uint64_t known;         /* of those answered: as an earlier request with the same input */
     uint64_t repeated;      /* requests that came again with their key */
     uint64_t cancelled;     /* of those failed: by their clients */
@@ -57,6 +59,8 @@ struct course {
 
 struct dispatch {
     const struct pipeline *pipeline; /* borrowed */
+    struct settings *settings;       /* borrowed, or `own` */
+    struct settings own;
     struct dispatch_io io;
     struct hello self; /* what the broker says of itself */
     uint64_t started_ns;

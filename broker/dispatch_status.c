@@ -80,6 +80,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     memset(out, 0, offsetof(struct status_reply, process));
     out->ready = trust_ready(d->registry);
     out->draining = d->drain_until_ns > now;
+    out->unloaded = atomic_load(&d->settings->unloaded);
     out->admitted = c->admitted;
     out->answered = c->answered;
     out->hits = c->hits;
@@ -95,6 +96,7 @@ void dispatch_status(const struct dispatch *d, struct status_reply *out, uint64_
     out->refused_late = c->refused_late;
     out->refused_rate = c->refused_rate;
     out->refused_draining = c->refused_draining;
+    out->refused_unloaded = c->refused_unloaded;
     out->refused_absent = c->refused_absent;
     out->refused_wrong = c->refused_wrong;
     out->response_bytes = d->responses ? responses_bytes(d->responses) : 0;

@@ -5,6 +5,7 @@
 #include "system/signals.h"
 #include "config/startup.h"
 #include "broker.h"
+#include "broker/state/settings.h"
 #include "broker/http/http_door.h"
 #include "broker/trace/trace_door.h"
 
@@ -24,6 +25,7 @@ int main(int argc, char **argv)
     struct broker *b = NULL;
     struct http_door *http = NULL;
     struct trace_door *traces = NULL;
+    struct settings settings;
     struct error e = {FL_OK, ""};
     int rc = startup_options(&start, argc, argv), index = start.number[0].value;
     char role[16] = "broker";
@@ -33,8 +35,8 @@ int main(int argc, char **argv)
     if (index)
         snprintf(role, sizeof role, "broker%d", index);
     if ((rc = startup_pipeline(&start, role, &p, &e)) || (rc = pipeline_be_broker(p, index, &e)) ||
-        (rc = broker_new(&b, p, index, &e)) || (rc = http_door_open(&http, p, &e)) ||
-        (rc = trace_door_open(&traces, p, &e))) {
+        (settings_init(&settings, p), rc = broker_new(&b, p, index, &settings, &e)) ||
+        (rc = http_door_open(&http, p, &settings, &e)) || (rc = trace_door_open(&traces, p, &e))) {
         log_error("%s", e.text);
     } else {
         broker_run(b, &signals_stop);

@@ -192,13 +192,17 @@ struct http_guest http_access_guest(const struct http_access *a, const char *aut
 
 /* Health says nothing but that, and is asked by those who spread load. What is served, and that it is asked,
  * is the client's; how the pipeline does is the operator's. */
-int http_access_refuses(enum http_target target, enum party who)
+int http_access_refuses(enum http_target target, enum party who, bool control)
 {
+    if (who == PARTY_LOCAL)
+        return http_changes(target) && !control ? 403 : 0;
     switch (target) {
     case TARGET_LIVE:
     case TARGET_READY:
     case TARGET_MODEL_READY:
         return 0;
+    case TARGET_LOAD:
+    case TARGET_UNLOAD:
     case TARGET_TRACES:
     case TARGET_METRICS:
     case TARGET_PAGE:

@@ -43,8 +43,9 @@ void http_access_look(struct http_access *a, uint64_t now);
 /* `authorization`: the header's value, or NULL. `session`: of the connection, or NULL. now_s since 1970. */
 struct http_guest http_access_guest(const struct http_access *a, const char *authorization,
                                     gnutls_session_t session, int64_t now_s);
-/* May that party ask this? 0: yes; 401: it has to say who it is; 403: it may not. */
-int http_access_refuses(enum http_target target, enum party who);
+/* May that party ask this? 0: yes; 401: it has to say who it is; 403: it may not. `control`: where nobody is
+ * asked, everybody may change how the pipeline serves (broker.model_control). */
+int http_access_refuses(enum http_target target, enum party who, bool control);
 /* What a 401 asks for: browsers know passwords alone, and give the token as one. */
 const char *http_access_challenge(enum http_target target, int status);
 

@@ -21,6 +21,7 @@ struct http_backend {
     const struct pipeline *pipeline;
     struct client *client;
     struct http_asker *asker;
+    struct http_loader *loader;
     struct http_call *slot[SLOTS];    /* by id */
     struct http_call *waiting;        /* list: for answers */
     struct http_call *asking;         /* list: for what the broker tells of itself */
@@ -35,7 +36,8 @@ struct http_backend {
     int classes;
 };
 
-int http_backend_new(struct http_backend **out, const struct pipeline *p, struct error *e)
+int http_backend_new(struct http_backend **out, const struct pipeline *p, struct settings *settings,
+                     struct error *e)
 {
     struct http_backend *b = calloc(1, sizeof *b);
     int rc;
@@ -44,7 +46,8 @@ int http_backend_new(struct http_backend **out, const struct pipeline *p, struct
         return error_set(e, FL_NOMEM, "out of memory");
     b->pipeline = p;
     view_of(&b->view, p, NULL);
-    if ((rc = client_new_of(&b->client, p, p->broker.index, e)) || (rc = http_asker_new(&b->asker, p, e))) {
+    if ((rc = client_new_of(&b->client, p, p->broker.index, e)) || (rc = http_asker_new(&b->asker, p, e)) ||
+        (rc = http_loader_new(&b->loader, p, settings, http_asker_fd(b->asker), e))) {
         http_backend_free(b);
         return rc;
     }
@@ -57,6 +60,7 @@ void http_backend_free(struct http_backend *b)
 {
     if (!b)
         return;
+    http_loader_free(b->loader); /* it writes to the asker's descriptor */
     http_asker_free(b->asker);
     client_free(b->client);
     free(b->scores);
@@ -184,6 +188,16 @@ static void leave_labels(struct http_call *c)
     c->labels = NULL;
 }
 
+/* That goes on without it, too. */
+static void leave_loading(struct http_call *c)
+{
+    if (c->loading && c->loaded)
+        free(c->loading);
+    else if (c->loading)
+        c->loading->call = NULL;
+    c->loading = NULL;
+}
+
 void http_backend_forget(struct http_backend *b, struct http_call *c)
 {
     for (int i = 0; i < c->sent; i++)
@@ -193,6 +207,7 @@ void http_backend_forget(struct http_backend *b, struct http_call *c)
         }
     take_from_list(c);
     leave_labels(c);
+    leave_loading(c);
     c->sent = c->left = 0;
 }
 
@@ -257,6 +272,19 @@ static void look_for_overdue(struct http_backend *b, void (*done)(void *arg, str
     }
 }
 
+/* What the broker told before that is old. */
+static void hear_loader(struct http_backend *b)
+{
+    struct http_loading *it;
+    while ((it = http_loader_done(b->loader))) {
+        b->came_ns[ASK_STATUS] = 0;
+        if (it->call)
+            ((struct http_call *)it->call)->loaded = true;
+        else
+            free(it);
+    }
+}
+
 void http_backend_hear(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg)
 {
     uint64_t now = clock_ns(), count;
@@ -278,9 +306,10 @@ void http_backend_hear(struct http_backend *b, void (*done)(void *arg, struct ht
         else
             free(labels);
     }
+    hear_loader(b);
     for (struct http_call *c = b->asking, *after; c; c = after) {
         after = c->after;
-        if (c->labels && !c->told)
+        if ((c->labels && !c->told) || (c->loading && !c->loaded))
             continue;
         take_from_list(c);
         done(arg, c);
@@ -335,6 +364,24 @@ int http_backend_tell(struct http_backend *b, struct http_call *c, const struct 
     c->labels = labels;
     c->told = false;
     http_asker_tell(b->asker, labels);
+    http_backend_await(b, c);
+    return FL_OK;
+}
+
+int http_backend_load(struct http_backend *b, struct http_call *c, bool loads)
+{
+    struct http_loading *what = calloc(1, sizeof *what);
+    int rc;
+    if (!what)
+        return error_set(&c->error, FL_NOMEM, "out of memory");
+    what->call = c;
+    what->loads = loads;
+    if ((rc = http_loader_ask(b->loader, what, &c->error))) {
+        free(what);
+        return rc;
+    }
+    c->loading = what;
+    c->loaded = false;
     http_backend_await(b, c);
     return FL_OK;
 }

@@ -7,11 +7,13 @@
 
 #include "http_asker.h"
 #include "http_call.h"
+#include "http_loader.h"
 
 struct http_backend;
 
-/* Borrows p for its life. */
-int http_backend_new(struct http_backend **out, const struct pipeline *p, struct error *e);
+/* Borrows p and settings for its life. */
+int http_backend_new(struct http_backend **out, const struct pipeline *p, struct settings *settings,
+                     struct error *e);
 void http_backend_free(struct http_backend *b);
 
 /* What a reply is made of: nothing that the broker tells; what the model is; the broker's status; that and
@@ -38,6 +40,9 @@ void http_backend_send(struct http_backend *b, struct http_call *c);
 void http_backend_forget(struct http_backend *b, struct http_call *c);
 /* True labels of a call, which waits until c->told: c->labels says what became of them then. FL_NOMEM. */
 int http_backend_tell(struct http_backend *b, struct http_call *c, const struct feedback_item *item, int n);
+/* Loads or unloads the model for a call, which waits until c->loaded: c->loading says what became of it then.
+ * FL_NOMEM, or as http_loader_ask. */
+int http_backend_load(struct http_backend *b, struct http_call *c, bool loads);
 /* Takes all answers that are there, calls `done` for each call that waits no more: answered, failed or
  * overdue. */
 void http_backend_collect(struct http_backend *b, void (*done)(void *arg, struct http_call *c), void *arg);

@@ -126,7 +126,7 @@ bool http_call_body(struct http_call *c, const char *bytes, size_t n)
         c->size += n;
         return c->size <= HTTP_WASTE * c->memory->most_of_one;
     }
-    if ((c->route.target != TARGET_INFER && c->route.target != TARGET_FEEDBACK) || !n)
+    if (!http_has_body(c->route.target) || !n)
         return true;
     if (make_room(c, &c->body, &c->room, c->size + n)) {
         drop_body(c);

@@ -75,6 +75,9 @@ struct http_call {
     uint64_t asked_ns;          /* since when it waits for what the broker tells of itself; 0: it does not */
     struct http_labels *labels; /* true labels that it has brought (http_asker.h); NULL: none */
     bool told;                  /* .. and what became of them is known */
+    struct http_loading
+        *loading; /* the model is loaded or unloaded for it (http_loader.h); NULL: it is not */
+    bool loaded;  /* .. and that has ended */
 
     struct error error; /* the first one */
     uint32_t retry_after_ms;

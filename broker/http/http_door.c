@@ -163,21 +163,36 @@ static struct http_guest guest_of(struct http_door *d, struct MHD_Connection *co
         session_of(connection), (int64_t)(clock_wall_ms() / 1000));
 }
 
+/* Browsers send what any page says to any address, with the password that they know for it; but not without
+ * these. */
+static bool comes_from_page(struct MHD_Connection *connection)
+{
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ORIGIN) ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site");
+}
+
 /* By the headers alone: the body of who may not ask, or asks too often, is thrown away as it comes. */
 static void look_who_asks(struct http_door *d, struct http_call *c)
 {
     const struct http_caller *caller = caller_of(c->connection);
     enum http_target target = c->route.target;
     struct http_guest guest = guest_of(d, c->connection);
-    int status = http_access_refuses(target, guest.party);
+    int status = http_access_refuses(target, guest.party, d->pipeline->broker.model_control);
+    const char *why = status == 401 ? "this takes a token: Authorization: Bearer TOKEN"
+                      : guest.party == PARTY_LOCAL
+                          ? "here nobody is asked who he is: `broker.http_tls: true` lets "
+                            "operators do this, `broker.model_control: true` everybody"
+                          : "this token is not for that: it takes an operator's";
 
+    if (!status && http_changes(target) && comes_from_page(c->connection)) {
+        status = 403;
+        why = "a page in a browser may not ask for this";
+    }
     if (status) {
-        error_set(&c->error, FL_DENIED,
-                  status == 401 ? "this takes a token: Authorization: Bearer TOKEN"
-                                : "this token is not for that: it takes an operator's");
+        error_set(&c->error, FL_DENIED, "%s", why);
         http_reply_error(&c->reply, &c->error);
         c->reply.status = status;
-        c->reply.challenge = http_access_challenge(target, status);
+        c->reply.challenge = guest.party == PARTY_LOCAL ? NULL : http_access_challenge(target, status);
     } else if (target == TARGET_INFER || target == TARGET_FEEDBACK) {
         uint64_t who = guest.id ? guest.id : caller ? caller->address : 0;
         c->retry_after_ms = rates_take(&d->rates, (uint32_t)(who >> 32) | 1, d->now);
@@ -206,7 +221,7 @@ static struct http_call *begin(struct http_door *d, struct MHD_Connection *conne
     doubt_framing(c);
     if (!c->error.code)
         look_who_asks(d, c);
-    if (!c->error.code && (route.target == TARGET_INFER || route.target == TARGET_FEEDBACK))
+    if (!c->error.code && http_has_body(route.target))
         read_headers(c);
     return c;
 }
@@ -429,7 +444,8 @@ static int start_thread(struct http_door *d, struct error *e)
     return rc ? error_set(e, FL_UNAVAILABLE, "HTTP cannot be served: no thread: %s", strerror(rc)) : FL_OK;
 }
 
-int http_door_open(struct http_door **out, const struct pipeline *p, struct error *e)
+int http_door_open(struct http_door **out, const struct pipeline *p, struct settings *settings,
+                   struct error *e)
 {
     struct http_door *d;
     char where[160];
@@ -445,7 +461,8 @@ int http_door_open(struct http_door **out, const struct pipeline *p, struct erro
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if ((rc = http_callers_open(&d->callers, e)) || d->wake_fd < 0)
         rc = error_set(e, FL_IO, "no descriptor for HTTP: %s", strerror(errno));
-    else if (!(rc = http_access_open(&d->access, p, e)) && !(rc = http_server_open(&d->server, p, e)) &&
+    else if (!(rc = http_access_open(&d->access, p, e)) &&
+             !(rc = http_server_open(&d->server, p, settings, e)) &&
              !(rc = http_listen(&listener, p, where, sizeof where, e)) &&
              !(rc = start_daemon(d, listener, e)) && !(rc = start_thread(d, e)))
         log_info("HTTP (Open Inference Protocol) at %s://%s/v2/models/%s; a page for people at %s://%s/",

@@ -6,14 +6,15 @@
 #ifndef FREEZELINE_HTTP_DOOR_H
 #define FREEZELINE_HTTP_DOOR_H
 
-#include "config/pipeline.h"
+#include "broker/state/settings.h"
 
 struct http_door;
 
 /* Listens at p->broker.http and starts the thread. *out is NULL, and all is well, where that names no
- * address. Borrows p for its life. Call when the broker's sockets are bound. FL_CONFIG, FL_IO: it can't
- * listen there. */
-int http_door_open(struct http_door **out, const struct pipeline *p, struct error *e);
+ * address. Borrows p and settings for its life. Call when the broker's sockets are bound. FL_CONFIG, FL_IO:
+ * it can't listen there. */
+int http_door_open(struct http_door **out, const struct pipeline *p, struct settings *settings,
+                   struct error *e);
 
 /* Takes no new connections, answers what waits with 503, ends the thread. NULL is fine. */
 void http_door_close(struct http_door *d);

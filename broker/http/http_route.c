@@ -51,6 +51,15 @@ static struct http_route not_had(const char *what, const char *instead)
     return r;
 }
 
+/* Part i names another model. */
+static struct http_route unknown(const struct parts *p, int i, const char *model)
+{
+    struct http_route r = {.status = 404};
+    error_set(&r.why, FL_NOT_FOUND, "Request for unknown model: '%.*s' is not found; '%.64s' is served here",
+              (int)(p->part[i].n < 100 ? p->part[i].n : 100), p->part[i].at, model);
+    return r;
+}
+
 /* What follows /v2/models. */
 static struct http_route model_route(const struct parts *p, const char *path, const char *model)
 {
@@ -58,13 +67,8 @@ static struct http_route model_route(const struct parts *p, const char *path, co
     int i = 3;
     if (p->n < 3)
         return not_here(path);
-    if (!is(p, 2, model)) {
-        r.status = 404;
-        error_set(&r.why, FL_NOT_FOUND,
-                  "Request for unknown model: '%.*s' is not found; '%.64s' is served here",
-                  (int)(p->part[2].n < 100 ? p->part[2].n : 100), p->part[2].at, model);
-        return r;
-    }
+    if (!is(p, 2, model))
+        return unknown(p, 2, model);
     if (is(p, i, "versions")) {
         if (!is(p, i + 1, "1")) {
             r.status = 404;
@@ -92,6 +96,21 @@ static struct http_route model_route(const struct parts *p, const char *path, co
     return r;
 }
 
+/* What follows /v2/repository. */
+static struct http_route repository_route(const struct parts *p, const char *path, const char *model)
+{
+    struct http_route r = {.target = TARGET_NONE};
+    if (p->n == 3 && is(p, 2, "index"))
+        r.target = TARGET_INDEX;
+    else if (p->n != 5 || !is(p, 2, "models") || (!is(p, 4, "load") && !is(p, 4, "unload")))
+        return not_here(path);
+    else if (!is(p, 3, model))
+        return unknown(p, 3, model);
+    else
+        r.target = is(p, 4, "load") ? TARGET_LOAD : TARGET_UNLOAD;
+    return r;
+}
+
 static struct http_route find(const char *path, const char *model)
 {
     struct http_route r = {.target = TARGET_NONE};
@@ -114,10 +133,8 @@ static struct http_route find(const char *path, const char *model)
         r.target = TARGET_READY;
     else if (p.n == 3 && is(&p, 1, "models") && is(&p, 2, "stats"))
         r.target = TARGET_STATS;
-    else if (p.n == 3 && is(&p, 1, "repository") && is(&p, 2, "index"))
-        r.target = TARGET_INDEX;
     else if (is(&p, 1, "repository"))
-        return not_had("loading and unloading", "`freezeline apply`");
+        return repository_route(&p, path, model);
     else if (p.n == 3 && is(&p, 1, "trace") && is(&p, 2, "setting"))
         r.target = TARGET_TRACES;
     else if (is(&p, 1, "systemsharedmemory") || is(&p, 1, "cudasharedmemory"))
@@ -140,11 +157,22 @@ static const char *behind_host(const char *path)
     return slash ? slash : "/";
 }
 
+bool http_changes(enum http_target target)
+{
+    return target == TARGET_LOAD || target == TARGET_UNLOAD;
+}
+
+bool http_has_body(enum http_target target)
+{
+    return http_changes(target) || target == TARGET_INFER || target == TARGET_FEEDBACK ||
+           target == TARGET_INDEX;
+}
+
 struct http_route http_route(const char *method, const char *path, const char *model)
 {
     struct http_route r = find(path = behind_host(path), model);
     bool reads = !strcmp(method, "GET") || !strcmp(method, "HEAD");
-    bool posts = r.target == TARGET_INFER || r.target == TARGET_FEEDBACK || r.target == TARGET_INDEX;
+    bool posts = http_has_body(r.target);
     if (r.status || (posts ? !strcmp(method, "POST") : reads))
         return r;
     if (r.target == TARGET_TRACES && !strcmp(method, "POST"))

@@ -18,6 +18,8 @@ enum http_target {
     TARGET_CONFIG,
     TARGET_STATS,
     TARGET_INDEX,
+    TARGET_LOAD,
+    TARGET_UNLOAD,
     TARGET_TRACES,
     TARGET_METRICS,
     TARGET_PAGE,
@@ -30,6 +32,11 @@ struct http_route {
     const char *allow; /* with 405 */
     struct error why;
 };
+
+/* What changes how the pipeline serves: operators' alone. */
+bool http_changes(enum http_target target);
+/* Bodies of these are read. */
+bool http_has_body(enum http_target target);
 
 /* `model`: the name of the one model that is served. A slash at the end is as good as none. */
 struct http_route http_route(const char *method, const char *path, const char *model);

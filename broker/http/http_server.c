@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "broker/oip/control_text.h"
 #include "broker/oip/feedback_text.h"
 #include "broker/page/live_text.h"
 #include "broker/page/page.h"
@@ -157,7 +158,17 @@ static void refuse(struct http_call *c, const struct http_route *r)
 static bool is_ready(struct http_server *h)
 {
     const struct status_reply *s = http_backend_status(h->backend);
-    return s && s->ready && !s->draining;
+    return s && s->ready && !s->draining && !atomic_load(&h->settings->unloaded);
+}
+
+/* In Triton's words. */
+static const char *why_not(struct http_server *h)
+{
+    const struct status_reply *s = http_backend_status(h->backend);
+    return atomic_load(&h->settings->unloaded) ? "unloaded"
+           : !s                                ? "the broker does not reply"
+           : s->draining                       ? "draining"
+                                               : "a stage has no ready worker";
 }
 
 /* By the status, with an empty body as the protocol has it. KServe's client reads a body; whoever does says
@@ -183,10 +194,21 @@ static void succeed(struct http_call *c)
     c->reply.type = "application/json";
 }
 
+/* Of one that is unloaded nothing may be known. */
+static int find_model(struct http_server *h, struct oip_model *out, struct error *e)
+{
+    int rc = http_backend_model(h->backend, out, e);
+    return rc && atomic_load(&h->settings->unloaded)
+               ? error_set(e, FL_UNAVAILABLE, SETTINGS_UNLOADED, h->pipeline->name)
+               : rc;
+}
+
 static void tell_model(struct http_server *h, struct http_call *c)
 {
     struct oip_model model;
-    if (http_backend_model(h->backend, &model, &c->error)) {
+    if (atomic_load(&h->settings->unloaded))
+        error_set(&c->error, FL_UNAVAILABLE, SETTINGS_UNLOADED, h->pipeline->name);
+    if (c->error.code || http_backend_model(h->backend, &model, &c->error)) {
         http_reply_error(&c->reply, &c->error);
         return;
     }
@@ -195,6 +217,17 @@ static void tell_model(struct http_server *h, struct http_call *c)
     else
         oip_model_text(&c->reply.text, h->pipeline->name, &model);
     succeed(c);
+}
+
+static void tell_index(struct http_server *h, struct http_call *c)
+{
+    bool ready = is_ready(h), ready_alone = false;
+    if (!c->error.code && !control_read_index(&ready_alone, c->body, c->size, &c->error)) {
+        oip_index_text(&c->reply.text, h->pipeline->name, ready ? NULL : why_not(h), ready_alone);
+        succeed(c);
+    } else {
+        http_reply_error(&c->reply, &c->error);
+    }
 }
 
 static void finish(struct http_server *h, struct http_call *c)
@@ -242,8 +275,7 @@ static void infer(struct http_server *h, struct http_call *c)
         return;
     }
     c->began_ns = clock_ns();
-    if (!c->error.code && !http_backend_model(h->backend, &model, &c->error) &&
-        !http_call_read(c, &model, h->pipeline)) {
+    if (!c->error.code && !find_model(h, &model, &c->error) && !http_call_read(c, &model, h->pipeline)) {
         c->read_ns = clock_ns() - c->began_ns;
         http_backend_send(h->backend, c);
         h->sent++;
@@ -278,6 +310,26 @@ static void take_labels(struct http_server *h, struct http_call *c)
         rc = http_backend_tell(h->backend, c, item, n);
     if (rc)
         http_call_finish(c, h->pipeline, NULL);
+    else
+        suspend(c);
+}
+
+/* Waits until it is done. */
+static void load(struct http_server *h, struct http_call *c)
+{
+    bool loads = c->route.target == TARGET_LOAD;
+    int rc = c->error.code;
+    if (!rc && c->loading && (rc = c->loading->rc))
+        c->error = c->loading->error;
+    if (!rc && c->loading) {
+        json_text_put(&c->reply.text, "{}");
+        succeed(c);
+        return;
+    }
+    if (!rc && !(rc = control_read_load(loads, c->body, c->size, &c->error)))
+        rc = http_backend_load(h->backend, c, loads);
+    if (rc)
+        http_reply_error(&c->reply, &c->error);
     else
         suspend(c);
 }
@@ -328,8 +380,11 @@ static void serve(struct http_server *h, struct http_call *c)
         succeed(c);
         break;
     case TARGET_INDEX:
-        oip_index_text(&c->reply.text, h->pipeline->name, is_ready(h));
-        succeed(c);
+        tell_index(h, c);
+        break;
+    case TARGET_LOAD:
+    case TARGET_UNLOAD:
+        load(h, c);
         break;
     case TARGET_TRACES:
         oip_traces_text(&c->reply.text, &h->pipeline->traces);
@@ -403,16 +458,17 @@ void http_server_abandon(struct http_server *h)
     live_end(h->live);
 }
 
-int http_server_open(struct http_server *h, const struct pipeline *p, struct error *e)
+int http_server_open(struct http_server *h, const struct pipeline *p, struct settings *settings,
+                     struct error *e)
 {
-    *h = (struct http_server){.pipeline = p};
+    *h = (struct http_server){.pipeline = p, .settings = settings};
     if (getrandom(&h->spans, sizeof h->spans, 0) != (ssize_t)sizeof h->spans)
         h->spans = clock_ns();
     h->memory.most = (size_t)(p->broker.max_memory_mb * (1 << 20));
     h->memory.most_of_one = (size_t)(p->broker.max_request_mb * (1 << 20));
     if (!(h->live = live_new()))
         return error_set(e, FL_NOMEM, "out of memory");
-    return http_backend_new(&h->backend, p, e);
+    return http_backend_new(&h->backend, p, settings, e);
 }
 
 void http_server_close(struct http_server *h)

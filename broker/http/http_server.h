@@ -12,6 +12,7 @@
 
 struct http_server {
     const struct pipeline *pipeline; /* borrowed */
+    struct settings *settings;       /* borrowed */
     struct http_backend *backend;
     struct http_memory memory; /* of bodies */
     struct http_counts counts;
@@ -27,7 +28,8 @@ struct http_server {
 };
 
 /* Close it after an error, too, and when libmicrohttpd has ended. */
-int http_server_open(struct http_server *h, const struct pipeline *p, struct error *e);
+int http_server_open(struct http_server *h, const struct pipeline *p, struct settings *settings,
+                     struct error *e);
 void http_server_close(struct http_server *h);
 
 /* The request is whole. Without a reply it waits for answers, and this is called again: at each turn, or when

@@ -61,12 +61,18 @@ void oip_config_text(struct json_text *out, const char *name, const struct oip_m
     json_text_put(out, "}");
 }
 
-void oip_index_text(struct json_text *out, const char *name, bool ready)
+void oip_index_text(struct json_text *out, const char *name, const char *why_not, bool ready_alone)
 {
-    json_text_put(out, "[{\"name\":");
-    json_text_string(out, name);
-    json_text_format(out, ",\"version\":\"1\",\"state\":\"%s\",\"reason\":\"\"}]",
-                     ready ? "READY" : "UNAVAILABLE");
+    json_text_put(out, "[");
+    if (!why_not || !ready_alone) {
+        json_text_put(out, "{\"name\":");
+        json_text_string(out, name);
+        json_text_format(
+            out, ",\"version\":\"1\",\"state\":\"%s\",\"reason\":", why_not ? "UNAVAILABLE" : "READY");
+        json_text_string(out, why_not ? why_not : "");
+        json_text_put(out, "}");
+    }
+    json_text_put(out, "]");
 }
 
 /* Triton's settings are texts: one of so many requests, without an end, each told at once. */

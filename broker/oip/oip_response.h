@@ -40,7 +40,8 @@ void oip_server_text(struct json_text *out);
 void oip_model_text(struct json_text *out, const char *name, const struct oip_model *m);
 /* Triton's: the configuration, and the list of models. */
 void oip_config_text(struct json_text *out, const char *name, const struct oip_model *m);
-void oip_index_text(struct json_text *out, const char *name, bool ready);
+/* why_not: it is ready (NULL), or why it is not. ready_alone: one that is not is left out. */
+void oip_index_text(struct json_text *out, const char *name, const char *why_not, bool ready_alone);
 /* How requests are traced. */
 void oip_traces_text(struct json_text *out, const struct traces_config *t);
 void oip_error_text(struct json_text *out, const char *why);

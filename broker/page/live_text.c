@@ -190,6 +190,7 @@ void live_state_text(struct json_text *out, const struct metrics *m)
         number(out, "uptime", s->now_ns > s->started_ns ? (double)(s->now_ns - s->started_ns) / NS_PER_S : 0);
         truth(out, "ready", s->ready);
         truth(out, "draining", s->draining);
+        truth(out, "unloaded", s->unloaded);
         put_counters(out, s);
         number(out, "layers", m->view->layers);
         put_exits(out, s, m->view);

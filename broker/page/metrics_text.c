@@ -53,6 +53,7 @@ static void put_refused(struct json_text *out, const char *m, const struct statu
                    {"late", s->refused_late},
                    {"rate", s->refused_rate},
                    {"draining", s->refused_draining},
+                   {"unloaded", s->refused_unloaded},
                    {"no_worker", s->refused_absent},
                    {"wrong", s->refused_wrong}};
     const char *name = "freezeline_requests_refused_total";
@@ -404,6 +405,7 @@ static void put_all(struct json_text *out, const struct metrics *all)
         return;
     gauge(out, m, "freezeline_ready", "1 while every stage has a ready worker.", s->ready);
     gauge(out, m, "freezeline_draining", "1 while no requests are admitted.", s->draining);
+    gauge(out, m, "freezeline_unloaded", "1 while the model is unloaded (POST ../unload).", s->unloaded);
     gauge(out, m, "freezeline_uptime_seconds", "Since the broker started.",
           s->now_ns > s->started_ns ? (double)(s->now_ns - s->started_ns) / NS_PER_S : 0);
     put_requests(out, m, s);

@@ -220,6 +220,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
         if (r->n_variants)
             json_object_set_new(root, "variants", variant_shares_json(r));
         json_object_set_new(root, "draining", json_boolean(r->draining));
+        json_object_set_new(root, "unloaded", json_boolean(r->unloaded));
         json_object_set_new(root, "learner", epoch_json(r, s->model));
         json_object_set_new(root, "events", history_last_json(s->pipeline, LAST_EVENTS));
         json_object_set_new(root, "feedback",
@@ -340,11 +341,12 @@ static int print_table(const struct status *s, const struct status_row *row, int
     t = table_new("role|host|pid|state|jobs|look-ups|outstanding|memory|engine", "llrlrrrrl");
     for (int i = 0; i < n; i++)
         table_row(t, &row[i]);
-    printf("%s: %s%s", s->pipeline->name,
+    printf("%s: %s%s%s", s->pipeline->name,
            !s->answered ? "down"
            : s->ready   ? "ready"
                         : "not ready",
-           s->answered && s->reply->draining ? ", draining" : "");
+           s->answered && s->reply->draining ? ", draining" : "",
+           s->answered && s->reply->unloaded ? ", unloaded over HTTP" : "");
     if (s->answered)
         printf("; requests go to %s", s->pipeline->broker.requests);
     puts("\n");

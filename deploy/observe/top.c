@@ -153,8 +153,8 @@ static void print_picture(FILE *to, const struct top *t)
     struct change c;
 
     change_of(t, &c);
-    fprintf(to, "freezeline %s: %s%s\n\n", t->pipeline->name, t->now->ready ? "ready" : "not ready",
-            t->now->draining ? ", draining" : "");
+    fprintf(to, "freezeline %s: %s%s%s\n\n", t->pipeline->name, t->now->ready ? "ready" : "not ready",
+            t->now->draining ? ", draining" : "", t->now->unloaded ? ", unloaded over HTTP" : "");
     fprintf(to, "%8.1f requests/s  %8.1f answers/s  %5.1f%% by caches  %llu in flight  %llu failed\n\n",
             (double)c.admitted / c.seconds, (double)c.answered / c.seconds,
             c.answered ? 100 * (double)c.hits / (double)c.answered : 0, (unsigned long long)t->now->in_flight,

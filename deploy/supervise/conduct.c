@@ -10,8 +10,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "changes.h"
+#include "loading.h"
 
-static const char *const names[] = {"state", "restart", "scale", "reload", "cancel", "stop"};
+static const char *const names[] = {"state", "restart", "scale",  "reload",
+                                    "load",  "unload",  "cancel", "stop"};
 
 bool conduct_busy(const struct conduct *c)
 {
@@ -103,37 +105,89 @@ static int plan_numbers(struct conduct *c, const struct order *o, struct error *
     return rc;
 }
 
-static int plan_change(struct conduct *c, const struct order *o, struct error *e)
+/* The file as it is now becomes `next`, with the --set arguments that still hold. */
+static int take_file(struct conduct *c, struct error *e)
+{
+    const struct pipeline *now = c->serving->pipeline;
+    struct argument_list sets;
+    int rc = serving_sets(&sets, c->serving, now->path, e);
+
+    if (!rc)
+        rc = serving_take(&c->next, now, now->path, &sets, e);
+    return rc ? rc : changes_check(now, c->next.pipeline, e);
+}
+
+static int plan_scale(struct conduct *c, const struct order *o, struct error *e)
 {
     const struct pipeline *now = c->serving->pipeline;
     struct argument_list sets = c->serving->arguments.sets;
     char text[48];
     int rc;
 
-    if (o->kind == ORDER_SCALE) {
-        if (o->stage >= now->n_stages)
-            return error_set(e, FL_USAGE, "there is no stage %d; the pipeline has stages 0 to %d", o->stage,
-                             now->n_stages - 1);
-        if ((rc = serving_scaled(&sets, &c->serving->arguments.sets, o->stage, o->replicas, text, e)))
-            return rc;
-    } else if ((rc = serving_sets(&sets, c->serving, now->path, e))) {
+    if (o->stage >= now->n_stages)
+        return error_set(e, FL_USAGE, "there is no stage %d; the pipeline has stages 0 to %d", o->stage,
+                         now->n_stages - 1);
+    if ((rc = serving_scaled(&sets, &c->serving->arguments.sets, o->stage, o->replicas, text, e)) ||
+        (rc = serving_take(&c->next, now, c->serving->arguments.path, &sets, e)))
         return rc;
-    }
-    if ((rc = serving_take(&c->next, now, o->kind == ORDER_SCALE ? c->serving->arguments.path : now->path,
-                           &sets, e)) ||
-        (rc = changes_check(now, c->next.pipeline, e)))
-        return rc;
-    return plan_numbers(c, o, e);
+    return changes_check(now, c->next.pipeline, e);
 }
 
-static int plan(struct conduct *c, const struct order *o, struct error *e)
+static bool is_stage(const struct crew *crew, int i)
+{
+    return crew->child[i].role.kind == ROLE_KIND_STAGE;
+}
+
+/* Stage workers that are there are replaced: together, or one after another; those that are not start. */
+static int plan_load(struct conduct *c, struct order *o, const struct status_reply *said, struct error *e)
+{
+    struct role role[ROLES_MAX];
+    struct loading l = {.serve = false};
+    int n, rc;
+
+    for (int i = 0; i < c->crew->n; i++)
+        l.serve = l.serve || (is_stage(c->crew, i) && c->crew->child[i].running);
+    if ((rc = loading_look(&l, c->serving->pipeline, c->next.pipeline, said, e)) ||
+        (rc = roles_list_here(c->next.pipeline, role, &n, e)))
+        return rc;
+    c->reads_caches = l.reads_caches;
+    o->together = l.together;
+    o->n = 0;
+    for (int i = 0; !o->together && i < n; i++)
+        if (role[i].kind == ROLE_KIND_STAGE && child_named(c->crew, role[i].name) >= 0)
+            snprintf(o->who[o->n++], sizeof o->who[0], "%s", role[i].name);
+    return FL_OK;
+}
+
+static int plan_unload(struct conduct *c, struct error *e)
+{
+    int rc = loading_here(c->serving->pipeline, e);
+
+    for (int i = 0; !rc && i < c->crew->n; i++)
+        if (is_stage(c->crew, i))
+            rc = operation_add(&c->operation, STEP_END, c->crew->child[i].role.name);
+    return rc;
+}
+
+static int plan_change(struct conduct *c, struct order *o, const struct status_reply *said, struct error *e)
+{
+    int rc = o->kind == ORDER_SCALE ? plan_scale(c, o, e) : take_file(c, e);
+
+    if (!rc && o->kind == ORDER_LOAD)
+        rc = plan_load(c, o, said, e);
+    return rc ? rc : plan_numbers(c, o, e);
+}
+
+static int plan(struct conduct *c, struct order *o, const struct status_reply *said, struct error *e)
 {
     int rc = FL_OK;
 
     if (!c->crew->ready)
         return error_set(e, FL_UNAVAILABLE, "the pipeline is not ready yet");
+    if (o->kind == ORDER_UNLOAD)
+        return plan_unload(c, e);
     if (o->kind != ORDER_RESTART)
-        rc = plan_change(c, o, e);
+        rc = plan_change(c, o, said, e);
     return rc ? rc : plan_restarts(c, o, e);
 }
 
@@ -147,17 +201,28 @@ static bool is_listed(const struct role *role, int n, const char *name)
     return false;
 }
 
+/* Those that are to run by what serves. */
+static int list_serving(const struct conduct *c, struct role role[ROLES_MAX])
+{
+    int n = 0, kept = 0;
+
+    roles_list_here(c->serving->pipeline, role, &n, NULL);
+    for (int i = 0; i < n; i++)
+        if (!c->unloaded || role[i].kind != ROLE_KIND_STAGE)
+            role[kept++] = role[i];
+    return kept;
+}
+
 /* Back to the processes of what serves: those that were added end, those that have ended start by themselves.
  */
 static void plan_back(struct conduct *c)
 {
     struct role role[ROLES_MAX];
-    int n = 0;
+    int n = list_serving(c, role);
 
     memset(&c->operation, 0, sizeof c->operation);
     crew_end_heirs(c->crew, 0);
     crew_release(c->crew);
-    roles_list_here(c->serving->pipeline, role, &n, NULL);
     for (int i = c->crew->n - 1; i >= 0; i--)
         if (!is_listed(role, n, c->crew->child[i].role.name)) {
             c->crew->child[i].held = true;
@@ -204,6 +269,7 @@ static void finish(struct conduct *c)
     serving_free(&c->next);
     memset(&c->operation, 0, sizeof c->operation);
     memset(&c->failure, 0, sizeof c->failure);
+    c->reads_caches = false;
 }
 
 static void done(struct conduct *c)
@@ -217,6 +283,10 @@ static void done(struct conduct *c)
                              c->failure.who));
     } else {
         log_info("%s: done", names[c->kind]);
+        if (c->kind != ORDER_RESTART)
+            c->unloaded = c->kind == ORDER_UNLOAD;
+        if (c->reads_caches)
+            crew_signal(c->crew, SIGHUP);
         orders_say(c->orders, c->by, json_pack("{s:b}", "done", true));
     }
     finish(c);
@@ -317,13 +387,14 @@ void conduct_turn(struct conduct *c, const struct status_reply *said, uint64_t n
 
 static void begin(struct conduct *c, const struct order *o, int from, const struct status_reply *said)
 {
+    struct order order = *o;
     struct error e = {FL_OK, ""};
 
     c->kind = o->kind;
     c->by = from;
     c->told = -1;
     log_info("%s: ordered", names[o->kind]);
-    if (plan(c, o, &e)) {
+    if (plan(c, &order, said, &e)) {
         log_info("%s: refused: %s", names[o->kind], e.text);
         refuse(c, from, &e);
         plan_back(c);

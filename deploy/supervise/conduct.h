@@ -20,7 +20,9 @@ struct conduct {
     int told;            /* the step that was told last */
     struct deed failure; /* its act is ACT_FAIL: what was begun is taken back, then this is answered */
     enum order_kind kind;
-    bool changed; /* the pipeline is another one: readiness has to be made anew */
+    bool reads_caches; /* at its end the cache services read another build */
+    bool unloaded;     /* the stage workers have ended, until they are loaded again */
+    bool changed;      /* the pipeline is another one: readiness has to be made anew */
 };
 
 void conduct_order(struct conduct *c, const struct order *o, int from, const struct status_reply *said);

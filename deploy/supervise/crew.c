@@ -446,6 +446,7 @@ void crew_look(const struct crew *c, const struct status_reply *said, struct sig
         const struct child *it = &c->child[i];
         out[i] = (struct sight){.role = &it->role,
                                 .running = it->running,
+                                .held = it->held,
                                 .ready = is_ready(c, it, said),
                                 .pid = it->process.pid,
                                 .heir = it->heir.pid,

@@ -158,8 +158,8 @@ static struct deed together(struct operation *o, const struct sight *s, int n, u
     bool heirs = false, ready = true, moved = has_moved(o, s, n);
 
     for (int i = 0; i < n; i++) {
-        if (s[i].role->kind != ROLE_KIND_STAGE)
-            continue;
+        if (s[i].role->kind != ROLE_KIND_STAGE || (s[i].held && !s[i].running && !o->heirs[i]))
+            continue; /* the second starts by a step of its own */
         if (s[i].heir_lost)
             return lost(&s[i]);
         if (s[i].running && !o->heirs[i]) {

@@ -31,6 +31,7 @@ struct step {
 struct sight {
     const struct role *role;
     bool running, ready;   /* ready: by the broker's word on this very process; Redis: it listens */
+    bool held;             /* it is not started unasked */
     int64_t pid, heir;     /* heir 0: none */
     bool heir_waits;       /* it is loaded, by the broker's word */
     const char *heir_lost; /* how the heir ended before it could take over; NULL: it did not */

@@ -1,17 +1,15 @@
 /* order.c - one line out, lines in until the last */
 #include "order.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "system/folder_socket.h"
 #include "deploy/process/claim.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
@@ -21,29 +19,13 @@
 #define GIVE_UP_NS (30 * NS_PER_S) /* after an order was called off: its step may have to be finished */
 #define LINE       65536
 
-/* A socket's address has room for 107 bytes; the way through a descriptor of the folder is short. */
 int order_socket(int *fd, const struct pipeline *p, bool listens, struct error *e)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
     char folder[STATE_PATH_BYTES];
-    int at, rc = state_path(folder, p, e, "run");
+    int rc = state_path(folder, p, e, "run");
 
     *fd = -1;
-    if (rc)
-        return rc;
-    if ((at = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
-        return error_set(e, FL_UNAVAILABLE, "%s: %s", folder, strerror(errno));
-    snprintf(a.sun_path, sizeof a.sun_path, "/proc/self/fd/%d/orders", at);
-    *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (listens ? SOCK_NONBLOCK : 0), 0);
-    if (*fd < 0 || (listens ? bind(*fd, (struct sockaddr *)&a, sizeof a) || listen(*fd, 16)
-                            : connect(*fd, (struct sockaddr *)&a, sizeof a))) {
-        rc = error_set(e, listens ? FL_IO : FL_UNAVAILABLE, "%s/orders: %s", folder, strerror(errno));
-        if (*fd >= 0)
-            close(*fd);
-        *fd = -1;
-    }
-    close(at);
-    return rc;
+    return rc ? rc : folder_socket(fd, folder, "orders", listens, e);
 }
 
 struct giving {

@@ -63,8 +63,9 @@ static int read_scale(struct order *o, const json_t *root, struct error *e)
 int order_read(struct order *out, const char *line, struct error *e)
 {
     static const char *const names[] = {
-        [ORDER_STATE] = "state", [ORDER_RESTART] = "restart", [ORDER_SCALE] = "scale",
-        [ORDER_TAKE] = "take",   [ORDER_CANCEL] = "cancel",   [ORDER_STOP] = "stop"};
+        [ORDER_STATE] = "state",   [ORDER_RESTART] = "restart", [ORDER_SCALE] = "scale",
+        [ORDER_TAKE] = "take",     [ORDER_LOAD] = "load",       [ORDER_UNLOAD] = "unload",
+        [ORDER_CANCEL] = "cancel", [ORDER_STOP] = "stop"};
     json_t *root = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
     const char *what = json_string_value(json_object_get(root, "do"));
     int rc = error_set(e, FL_USAGE, "no order: {\"do\": \"state\"} is one");

@@ -5,6 +5,8 @@
  * {"do": "scale", "stage": 1, "replicas": 3}
  * {"do": "take", "together": true, "who": [..]}    the pipeline file as it is now: all stage workers together
  *                                                  where the plan is another one, then who is named
+ * {"do": "load"}                                   file and model as they are now, by new stage workers alone
+ * {"do": "unload"}                                 stage workers end, until they are loaded again
  * {"do": "cancel"}                                 calls off what this connection has ordered
  * {"do": "stop"}                                   as SIGTERM
  *
@@ -24,7 +26,16 @@
 #define ORDERS_MOST 8
 #define ORDERS_LINE 8192
 
-enum order_kind { ORDER_STATE, ORDER_RESTART, ORDER_SCALE, ORDER_TAKE, ORDER_CANCEL, ORDER_STOP };
+enum order_kind {
+    ORDER_STATE,
+    ORDER_RESTART,
+    ORDER_SCALE,
+    ORDER_TAKE,
+    ORDER_LOAD,
+    ORDER_UNLOAD,
+    ORDER_CANCEL,
+    ORDER_STOP,
+};
 
 struct order {
     enum order_kind kind;

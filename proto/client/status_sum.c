@@ -98,6 +98,7 @@ static void add_counts(struct status_reply *sum, const struct status_reply *s)
     sum->refused_late += s->refused_late;
     sum->refused_rate += s->refused_rate;
     sum->refused_draining += s->refused_draining;
+    sum->refused_unloaded += s->refused_unloaded;
     sum->refused_absent += s->refused_absent;
     sum->refused_wrong += s->refused_wrong;
     for (int i = 0; i < s->n_exits; i++)
@@ -113,6 +114,7 @@ void status_sum_add(struct status_reply *sum, const struct status_reply *s)
     sum->gap_ns = rate > 0 ? (uint64_t)(1 / rate) : 0;
     sum->ready = sum->ready || s->ready;
     sum->draining = sum->draining || s->draining;
+    sum->unloaded = sum->unloaded || s->unloaded;
     if (first) {
         sum->n_variants =
             s->n_variants; /* each broker chooses by itself: the first one's figures stand for all */

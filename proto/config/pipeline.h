@@ -129,6 +129,7 @@ struct broker_config {
     char *http;          /* HOST:PORT for HTTP clients (broker/http); NULL: none */
     int http_timeout_ms; /* for a whole request to come */
     bool http_tls;       /* it is HTTPS, and whoever asks says who it is: by files in `keys` */
+    bool model_control;  /* where nobody is asked who he is, everybody may load, unload and so on */
     int max_requests;
     double client_rate;       /* requests a second of one client's key; 0: as many as come */
     int client_connections;   /* of one address; 0: half of what there is for clients, of other machines */

@@ -147,6 +147,9 @@ const struct key pipeline_keys[] = {
     {"broker.http_tls", KEY_BOOL, ROOT(broker.http_tls), "false",
      .help =
          "HTTPS, by http.crt and http.key in `keys`, for those whom `freezeline keys token` gave a token"},
+    {"broker.model_control", KEY_BOOL, ROOT(broker.model_control), "false",
+     .help =
+         "without http_tls: whoever reaches broker.http may load and unload, and set traces; web pages not"},
     {"broker.max_requests", KEY_INT, ROOT(broker.max_requests), "256", RANGE(1, 65536),
      .help = "in flight; beyond it a client gets `overloaded` at once"},
     {"broker.client_rate", KEY_DOUBLE, ROOT(broker.client_rate), "0", RANGE(0, 1000000),

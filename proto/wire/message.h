@@ -509,8 +509,8 @@ struct exit_status {
 #define STATUS_MAX_PROCESSES (PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS / 4)
 
 struct status_reply {
-    bool ready; /* every stage has a ready replica and one request has run through */
-    bool draining;
+    bool ready;              /* every stage has a ready replica and one request has run through */
+    bool draining, unloaded; /* nothing is admitted: for a while; until it is loaded again */
     uint64_t admitted, answered, hits, failed, overloaded, expired, retried, duplicates, in_flight,
         started_ns, now_ns;
     int n_exits;
@@ -527,8 +527,10 @@ struct status_reply {
     uint64_t repeated;  /* requests that came again with their key: answered as before, or once for both */
     uint64_t cancelled; /* of those failed: by their clients */
     /* refused at once; of those overloaded: too many in flight, too late already, too often; beside them:
-     * while draining, without a worker, for what they were. The others overloaded could not be in time. */
-    uint64_t refused_full, refused_late, refused_rate, refused_draining, refused_absent, refused_wrong;
+     * while draining, while unloaded, without a worker, for what they were. The others overloaded could not
+     * be in time. */
+    uint64_t refused_full, refused_late, refused_rate, refused_draining, refused_unloaded, refused_absent,
+        refused_wrong;
     uint64_t pid; /* the broker's own */
     char host[MESSAGE_NAME_BYTES];
     int n_relays;

@@ -53,7 +53,7 @@
     X(duplicates) X(in_flight) X(waiting) X(room) X(gap_ns) X(started_ns) X(now_ns) X(pid) X(known) \
     X(response_bytes) X(audits_drawn) X(audits_done) X(audits_dropped) X(feedback_taken) \
     X(feedback_refused) X(broker) X(brokers) X(repeated) X(cancelled) X(refused_full) X(refused_late) \
-    X(refused_rate) X(refused_draining) X(refused_absent) X(refused_wrong)
+    X(refused_rate) X(refused_draining) X(refused_absent) X(refused_wrong) X(unloaded) X(refused_unloaded)
 #define FEEDBACK_FIELDS(X) X(sequence) X(taken) X(early) X(foreign) X(wrong) X(later) X(error)
 #define SPAN_FIELDS(X) \
     X(request) X(attempt) X(kind) X(stage) X(replica) X(start_ns) X(end_ns) X(trace_high) X(trace_low) \

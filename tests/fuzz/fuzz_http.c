@@ -57,10 +57,11 @@ struct http_backend {
 static const struct oip_model the_model = {
     {"x", {TENSOR_F32, 2, {1, 2}, NULL}}, {"y", {TENSOR_F32, 2, {1, 3}, NULL}}, 8};
 
-int http_backend_new(struct http_backend **out, const struct pipeline *p, struct error *e)
+int http_backend_new(struct http_backend **out, const struct pipeline *p, struct settings *settings,
+                     struct error *e)
 {
     static struct http_backend one;
-    (void)p, (void)e;
+    (void)p, (void)settings, (void)e;
     *out = &one;
     return FL_OK;
 }
@@ -149,12 +150,19 @@ static void leave_labels(struct http_call *c)
     c->labels = NULL;
 }
 
+static void leave_loading(struct http_call *c)
+{
+    free(c->loading);
+    c->loading = NULL;
+}
+
 void http_backend_forget(struct http_backend *b, struct http_call *c)
 {
     (void)b;
     f.answers = f.answers == c ? NULL : f.answers;
     f.asks = f.asks == c ? NULL : f.asks;
     leave_labels(c);
+    leave_loading(c);
     c->sent = c->left = 0;
 }
 
@@ -164,6 +172,20 @@ int http_backend_tell(struct http_backend *b, struct http_call *c, const struct 
     if (!(c->labels = calloc(1, sizeof *c->labels)))
         return error_set(&c->error, FL_NOMEM, "out of memory for true labels");
     c->labels->reply.taken = (uint32_t)n;
+    http_backend_await(b, c);
+    return FL_OK;
+}
+
+int http_backend_load(struct http_backend *b, struct http_call *c, bool loads)
+{
+    if (f.fails)
+        return error_set(&c->error, FL_OVERLOADED, "8 others wait already to load or unload");
+    if (!(c->loading = calloc(1, sizeof *c->loading)))
+        return error_set(&c->error, FL_NOMEM, "out of memory");
+    c->loading->loads = loads;
+    if (f.absent)
+        c->loading->rc = error_set(&c->loading->error, FL_UNAVAILABLE, "failed to load 'm'");
+    atomic_store(&f.door.server.settings->unloaded, !loads);
     http_backend_await(b, c);
     return FL_OK;
 }
@@ -213,7 +235,9 @@ int http_backend_asker_fd(const struct http_backend *b)
 static void open_door(void)
 {
     static const char yaml[] =
-        "model: tiny.onnx\nname: m\nbroker: {http: '127.0.0.1:0', max_request_mb: 0.02, max_memory_mb: 1}\n";
+        "model: tiny.onnx\nname: m\n"
+        "broker: {http: '127.0.0.1:0', max_request_mb: 0.02, max_memory_mb: 1, model_control: true}\n";
+    static struct settings settings;
     struct pipeline *p;
     struct error e;
     char where[160];
@@ -223,12 +247,13 @@ static void open_door(void)
         fprintf(stderr, "%s\n", e.text);
         abort();
     }
+    settings_init(&settings, p);
     f.door.pipeline = p;
     rates_init(&f.door.rates, 0);
     f.door.wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     if (f.door.wake_fd < 0 || http_callers_open(&f.door.callers, &e) ||
-        http_server_open(&f.door.server, p, &e) || http_listen(&listener, p, where, sizeof where, &e) ||
-        start_daemon(&f.door, listener, &e))
+        http_server_open(&f.door.server, p, &settings, &e) ||
+        http_listen(&listener, p, where, sizeof where, &e) || start_daemon(&f.door, listener, &e))
         abort();
 }
 
@@ -291,13 +316,18 @@ static void put_line(void)
                                         {" /v2/models/m/infer%00", UNKNOWN},
                                         {" /v2/a?/models/m/infer", UNKNOWN},
                                         {" /v2/models/m/infer?exits=false&id=a&stream=b&x=%ff", SOUND},
-                                        {" http://a/v2/models/m/infer", SOUND}};
+                                        {" http://a/v2/models/m/infer", SOUND},
+                                        /* from here on what bodies mean is not known here */
+                                        {" /v2/repository/models/m/load", SOUND},
+                                        {" /v2/repository/models/m/unload", SOUND},
+                                        {" /v2/repository/index", SOUND}};
+    static const size_t of_infer = sizeof paths / sizeof *paths - 3;
     static const struct part versions[] = {{" HTTP/1.1\r\n", SOUND},
                                            {" HTTP/1.0\r\n", SOUND},
                                            {" HTTP/1.2\r\n", SOUND},
                                            {" HTTP/9.9\r\n", NOT_HAD}};
     CHOOSE(methods);
-    CHOOSE(paths);
+    f.any = CHOOSE(paths) >= of_infer || f.any;
     f.closes = CHOOSE(versions) == 1;
 }
 
@@ -599,7 +629,7 @@ static void talk(size_t first)
 
 static bool is_known(int status)
 {
-    static const int known[] = {200, 400, 404, 405, 411, 413, 414, 429, 431, 501, 503, 505};
+    static const int known[] = {200, 400, 403, 404, 405, 411, 413, 414, 429, 431, 501, 503, 505};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (status == known[i])
             return true;
@@ -700,6 +730,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         put_request();
     if (followed)
         put(next);
+    atomic_store(&f.door.server.settings->unloaded, false);
     talk(how & 32 && f.n ? (size_t)first * f.n / 256 : 0);
     check_replies(followed);
     return 0;

@@ -45,6 +45,17 @@ is_(ask(infer, bearer(client), b'{}'), 400)
 for path in '/metrics', '/', '/live':
     is_(ask(path, bearer(client)), 403)
     is_(ask(path, bearer(operator)), 200)
+for what in 'load', 'unload':
+    change = '/v2/repository/models/%s/%s' % (model, what)
+    is_(ask(change, {}, b''), 401)
+    is_(ask(change, bearer(client), b''), 403)
+    is_(ask(change, dict(bearer(operator), Origin=url), b''), 403)  # a page, with the operator's password
+is_(ask(infer, bearer(client), b'{}'), 400)
+is_(ask('/v2/repository/models/%s/unload' % model, bearer(operator), b''), 200)
+is_(ask(infer, bearer(client), b'{}'), 400)  # malformed comes first
+is_(ask('/v2/models/' + model, bearer(client)), 503)
+is_(ask('/v2/repository/models/%s/load' % model, bearer(operator), b''), 200)
+is_(ask('/v2/models/' + model, bearer(client)), 200)
 assert 'insufficient_scope' in ask('/metrics', bearer(client))[1]
 is_(ask('/', {'Authorization': 'Basic ' + base64.b64encode(b'me:' + operator.encode()).decode()}), 200)
 for wrong in client[:-1], client + 'x', client.swapcase(), 'x' * 5000, '':

@@ -130,7 +130,8 @@ static bool is_full(void *client)
  * status. */
 static int run_suite(const char *program, const char *options)
 {
-    struct harness *h = harness_new(NULL, "stages: 2\nexits: none\nbroker: {http: '127.0.0.1:0'}\n"
+    struct harness *h = harness_new(NULL, "stages: 2\nexits: none\nbroker: {http: '127.0.0.1:0', "
+                                          "model_control: true}\n"
                                           "labels: [a, b, c, d, e, f, g, h, i, j]\n");
     char line[512], output[16384];
     int status;
@@ -154,7 +155,7 @@ static void test_suite(void **state)
     (void)state;
     if (access(PYTHON, X_OK))
         skip();
-    run_suite("suite.py", "--freezeline");
+    run_suite("suite.py", "--freezeline --control");
 }
 
 static void test_tritons_client(void **state)

@@ -75,16 +75,21 @@ static void each_path_has_its_parties(void **state)
     static const struct {
         enum http_target target;
         int nobody, client;
-    } table[] = {{TARGET_LIVE, 0, 0},       {TARGET_READY, 0, 0},         {TARGET_MODEL_READY, 0, 0},
-                 {TARGET_SERVER, 401, 0},   {TARGET_MODEL, 401, 0},       {TARGET_INFER, 401, 0},
-                 {TARGET_FEEDBACK, 401, 0}, {TARGET_NONE, 401, 0},        {TARGET_METRICS, 401, 403},
-                 {TARGET_PAGE, 401, 403},   {TARGET_LIVE_STATE, 401, 403}};
+    } table[] = {{TARGET_LIVE, 0, 0},       {TARGET_READY, 0, 0},          {TARGET_MODEL_READY, 0, 0},
+                 {TARGET_SERVER, 401, 0},   {TARGET_MODEL, 401, 0},        {TARGET_INFER, 401, 0},
+                 {TARGET_FEEDBACK, 401, 0}, {TARGET_NONE, 401, 0},         {TARGET_METRICS, 401, 403},
+                 {TARGET_PAGE, 401, 403},   {TARGET_LIVE_STATE, 401, 403}, {TARGET_INDEX, 401, 0},
+                 {TARGET_LOAD, 401, 403},   {TARGET_UNLOAD, 401, 403}};
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        assert_int_equal(http_access_refuses(table[i].target, PARTY_NOBODY), table[i].nobody);
-        assert_int_equal(http_access_refuses(table[i].target, PARTY_CLIENT), table[i].client);
-        assert_int_equal(http_access_refuses(table[i].target, PARTY_OPERATOR), 0);
-        assert_int_equal(http_access_refuses(table[i].target, PARTY_LOCAL), 0);
+        for (int control = 0; control < 2; control++) { /* it opens nothing to those who are asked */
+            assert_int_equal(http_access_refuses(table[i].target, PARTY_NOBODY, control), table[i].nobody);
+            assert_int_equal(http_access_refuses(table[i].target, PARTY_CLIENT, control), table[i].client);
+            assert_int_equal(http_access_refuses(table[i].target, PARTY_OPERATOR, control), 0);
+        }
+        assert_int_equal(http_access_refuses(table[i].target, PARTY_LOCAL, true), 0);
+        assert_int_equal(http_access_refuses(table[i].target, PARTY_LOCAL, false),
+                         http_changes(table[i].target) ? 403 : 0);
     }
 }
 

@@ -357,6 +357,35 @@ static void test_drain_admits_no_more(void **state)
     assert_int_equal(f->n_jobs, 2);
 }
 
+/* What was admitted is answered, and so is what comes again once it is loaded. */
+static void test_unloaded_admits_no_more(void **state)
+{
+    struct fixture *f = *state;
+    struct settings settings;
+    static struct status_reply said;
+    settings_init(&settings, f->d->pipeline);
+    dispatch_heed(f->d, &settings);
+    all_workers(f);
+    ask(f, 1);
+    settings.unloaded = true;
+    ask(f, 2);
+    assert_int_equal(f->answer[0].error, FL_UNAVAILABLE);
+    assert_int_equal(f->answer[0].retry_after_ms, 0); /* nobody knows when */
+    assert_non_null(strstr(f->answer[0].text, "Request for unknown model: '"));
+    assert_non_null(strstr(f->answer[0].text, "' is not at ready state"));
+    dispatch_status(f->d, &said, f->now);
+    assert_true(said.ready && said.unloaded && said.in_flight == 1 && said.refused_unloaded == 1);
+    assert_int_equal(said.refused_draining + said.refused_absent, 0);
+    result(f, &f->job[0], FL_OK, -1);
+    assert_int_equal(f->answer[1].error, FL_OK);
+    settings.unloaded = false;
+    ask(f, 3);
+    assert_int_equal(f->n_answers, 2);
+    assert_int_equal(f->n_jobs, 2);
+    dispatch_status(f->d, &said, f->now);
+    assert_true(said.ready && !said.unloaded);
+}
+
 /* Who asked and went away drains nothing for ever. */
 static void test_a_drain_ends_with_its_lease(void **state)
 {
@@ -397,6 +426,7 @@ int main(void)
         test(test_a_failing_worker_is_put_aside),
         test(test_a_broken_link_is_avoided),
         test(test_drain_admits_no_more),
+        test(test_unloaded_admits_no_more),
         test(test_a_drain_ends_with_its_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

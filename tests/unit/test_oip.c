@@ -13,6 +13,7 @@
 #include "broker/http/http_call.h"
 #include "broker/http/http_counts.h"
 #include "broker/oip/json_cut.h"
+#include "broker/oip/control_text.h"
 #include "broker/oip/feedback_text.h"
 #include "broker/oip/oip_numbers.h"
 #include "broker/oip/oip_tensor.h"
@@ -606,6 +607,69 @@ static void test_metadata(void **state)
     }
 }
 
+/* ---- a model's repository ---- */
+
+static void test_index_says_why(void **state)
+{
+    static const struct {
+        const char *why_not, *says;
+        bool ready_alone;
+    } c[] = {
+        {NULL, "[{\"name\":\"m\",\"version\":\"1\",\"state\":\"READY\",\"reason\":\"\"}]", false},
+        {NULL, "[{\"name\":\"m\",\"version\":\"1\",\"state\":\"READY\",\"reason\":\"\"}]", true},
+        {"unloaded", "[{\"name\":\"m\",\"version\":\"1\",\"state\":\"UNAVAILABLE\",\"reason\":\"unloaded\"}]",
+         false},
+        {"unloaded", "[]", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        struct json_text t = {.at = NULL};
+        oip_index_text(&t, "m", c[i].why_not, c[i].ready_alone);
+        assert_int_equal(t.n, strlen(c[i].says));
+        assert_memory_equal(t.at, c[i].says, t.n);
+        json_text_free(&t);
+    }
+}
+
+static void test_what_is_asked_of_the_repository(void **state)
+{
+    static const struct {
+        const char *body;
+        int index, load, unload;
+        bool ready;
+    } c[] = {
+        {"", FL_OK, FL_OK, FL_OK, false},
+        {"{}", FL_OK, FL_OK, FL_OK, false},
+        {"{\"ready\":true}", FL_OK, FL_OK, FL_OK, true},
+        {"{\"ready\":false,\"parameters\":null}", FL_OK, FL_OK, FL_OK, false},
+        {"{\"ready\":null}", FL_OK, FL_OK, FL_OK, false},
+        {"{\"ready\":1}", FL_PROTOCOL, FL_OK, FL_OK, false},
+        {"{\"parameters\":{}}", FL_OK, FL_OK, FL_OK, false},
+        {"{\"parameters\":{\"unload_dependents\":true}}", FL_OK, FL_PROTOCOL, FL_OK, false},
+        {"{\"parameters\":{\"unload_dependents\":1}}", FL_OK, FL_PROTOCOL, FL_PROTOCOL, false},
+        {"{\"parameters\":{\"config\":\"{}\"}}", FL_OK, FL_UNSUPPORTED, FL_PROTOCOL, false},
+        {"{\"parameters\":{\"config\":null}}", FL_OK, FL_OK, FL_OK, false},
+        {"{\"parameters\":{\"file:1/model.onnx\":\"AA==\"}}", FL_OK, FL_UNSUPPORTED, FL_PROTOCOL, false},
+        {"{\"parameters\":{\"color\":1}}", FL_OK, FL_PROTOCOL, FL_PROTOCOL, false},
+        {"{\"parameters\":[]}", FL_OK, FL_PROTOCOL, FL_PROTOCOL, false},
+        {"[]", FL_PROTOCOL, FL_PROTOCOL, FL_PROTOCOL, false},
+        {"{", FL_PROTOCOL, FL_PROTOCOL, FL_PROTOCOL, false},
+        {"{\"ready\":true,\"ready\":true}", FL_PROTOCOL, FL_PROTOCOL, FL_PROTOCOL, false},
+    };
+    static char large[(64 << 10) + 1];
+    bool ready;
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        size_t n = strlen(c[i].body);
+        assert_int_equal(control_read_index(&ready, c[i].body, n, &e), c[i].index);
+        assert_int_equal(ready, c[i].ready);
+        assert_int_equal(control_read_load(true, c[i].body, n, &e), c[i].load);
+        assert_int_equal(control_read_load(false, c[i].body, n, &e), c[i].unload);
+    }
+    memset(large, ' ', sizeof large);
+    assert_int_equal(control_read_load(true, large, sizeof large, &e), FL_TOO_LARGE);
+}
+
 /* ---- paths ---- */
 
 static void test_paths(void **state)
@@ -634,7 +698,13 @@ static void test_paths(void **state)
         {"GET", "/metrics", TARGET_METRICS, 0},
         {"POST", "/v2/repository/index", TARGET_INDEX, 0},
         {"GET", "/v2/repository/index", 0, 405},
-        {"POST", "/v2/repository/models/m/load", 0, 501},
+        {"POST", "/v2/repository/models/m/load", TARGET_LOAD, 0},
+        {"POST", "/v2/repository/models/m/unload/", TARGET_UNLOAD, 0},
+        {"GET", "/v2/repository/models/m/load", 0, 405},
+        {"POST", "/v2/repository/models/other/load", 0, 404},
+        {"POST", "/v2/repository/models/m", 0, 404},
+        {"POST", "/v2/repository/models/m/reload", 0, 404},
+        {"POST", "/v2/repository", 0, 404},
         {"GET", "/v2/systemsharedmemory/region/a/status", 0, 501},
         {"GET", "/v2/models/m/trace/setting", TARGET_TRACES, 0},
         {"GET", "/v2/trace/setting", TARGET_TRACES, 0},
@@ -813,6 +883,8 @@ int main(void)
         cmocka_unit_test(test_compressed_replies),
         cmocka_unit_test(test_traces_go_on),
         cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_index_says_why),
+        cmocka_unit_test(test_what_is_asked_of_the_repository),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_bodies_are_bounded),

@@ -125,6 +125,22 @@ static void all_stage_workers_are_replaced_together(void **state)
     expect(ACT_DONE, -1);
 }
 
+/* One that the new file has beside the others is not there yet; its own step starts it. */
+static void who_comes_anew_is_not_waited_for_together(void **state)
+{
+    (void)state;
+    operation_add(&op, STEP_TOGETHER, "");
+    operation_add(&op, STEP_START, "stage1.0");
+    seen[3] = (struct sight){.role = &role[3], .held = true};
+    expect(ACT_HEIR, 2);
+    seen[2].heir = 98;
+    expect(ACT_WAIT, -1);
+    seen[2] = (struct sight){.role = &role[2], .running = true, .ready = true, .pid = 98};
+    expect(ACT_START, 3);
+    seen[3] = (struct sight){.role = &role[3], .running = true, .ready = true, .pid = 99};
+    expect(ACT_DONE, -1);
+}
+
 /* It waited with the new plan before anybody asked for it, and has joined with the others' heirs. */
 static void one_of_the_new_plan_makes_way_for_its_heir(void **state)
 {
@@ -191,6 +207,7 @@ int main(void)
         cmocka_unit_test_setup(others_end_before_they_start_again, setup),
         cmocka_unit_test_setup(an_heir_that_dies_fails_it, setup),
         cmocka_unit_test_setup(all_stage_workers_are_replaced_together, setup),
+        cmocka_unit_test_setup(who_comes_anew_is_not_waited_for_together, setup),
         cmocka_unit_test_setup(one_of_the_new_plan_makes_way_for_its_heir, setup),
         cmocka_unit_test_setup(what_is_called_off_stops_where_all_is_as_it_was, setup),
         cmocka_unit_test_setup(processes_come_and_go, setup),

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """suite.py - does a server keep to the Open Inference Protocol (KServe V2) over HTTP?
 
-usage: suite.py http[s]://HOST:PORT MODEL [--ca FILE] [--token TOKEN] [--freezeline]
+usage: suite.py http[s]://HOST:PORT MODEL [--ca FILE] [--token TOKEN] [--freezeline] [--control]
 
 Asks for the model's metadata, then sends requests of all forms for its one input, which takes rows (first dim -1) of
 numbers. Standard library alone. Prints a line for each check that fails, then "N passed, M failed"; ends with 1 when
 one failed. --ca: who vouches for the server, PEM. --token: sent with each request, as a bearer token. --freezeline: also
-what this server promises beyond the protocol.
+what this server promises beyond the protocol. --control: the model may be unloaded and loaded (Triton's extension).
 """
 import gzip
 import http.client
@@ -24,12 +24,17 @@ checks = []
 
 
 def check(f):
-    checks.append((f, False))
+    checks.append((f, None))
     return f
 
 
 def ours(f):
-    checks.append((f, True))
+    checks.append((f, '--freezeline'))
+    return f
+
+
+def control(f):
+    checks.append((f, '--control'))
     return f
 
 
@@ -527,10 +532,58 @@ def what_clients_of_triton_ask(s):
     for part in 'queue', 'compute_input', 'compute_infer', 'compute_output':
         assert more[part][0] == 2 and 0 < more[part][1] < more['success'][1] * 2, more
     assert s.json('GET', s.base + '/trace/setting') == s.json('GET', '/v2/trace/setting')
-    for path in ('/v2/repository/models/%s/load' % s.name, '/v2/systemsharedmemory/region/a/register',
-                 '/v2/trace/setting'):
+    for path in '/v2/systemsharedmemory/region/a/register', '/v2/trace/setting':
         status, _, text = s.ask('POST', path, '{}')
         assert status == 501 and json.loads(text)['error'], (path, status)
+
+
+def control_of(s, what, body=None):
+    status, _, text = s.ask('POST', '/v2/repository/models/%s/%s' % (s.name, what), body)
+    return status, json.loads(text) if text else {}
+
+
+@control
+def unload_and_load(s):
+    want = s.scores()
+    assert control_of(s, 'unload', '{"parameters": {"unload_dependents": false}}') == (200, {})
+    status, _, text = s.ask('GET', '/v2/health/live')
+    assert status == 200
+    assert s.ask('GET', s.base + '/ready')[0] != 200
+    entry = s.json('POST', '/v2/repository/index', '{}')[0]
+    assert entry['name'] == s.name and entry['state'] == 'UNAVAILABLE' and entry['reason'], entry
+    assert not s.json('POST', '/v2/repository/index', '{"ready": true}')
+    assert 'not at ready state' in s.refused(s.request(s.numbers()), range(400, 600))
+    assert control_of(s, 'load') == (200, {})
+    assert s.ask('GET', s.base + '/ready')[0] == 200
+    assert s.json('POST', '/v2/repository/index', '{"ready": true}')[0]['state'] == 'READY'
+    near(s.scores(), want)
+
+
+@control
+def what_cannot_be_loaded(s):
+    status, _, text = s.ask('POST', '/v2/repository/models/no-such/load')
+    assert 400 <= status < 500 and json.loads(text)['error'], status
+    for body in '[]', '{', '{"parameters": {"no-such": 1}}', '{"parameters": 1}':
+        status, answer = control_of(s, 'load', body)
+        assert 400 <= status < 500 and answer['error'], (body, status)
+    assert s.ask('GET', s.base + '/ready')[0] == 200
+
+
+@ours
+def who_may_load(s):
+    """Not a page in a browser; what comes with a request to load stays where it is."""
+    for header in {'Origin': 'http://elsewhere'}, {'Sec-Fetch-Site': 'same-origin'}:
+        for what in 'load', 'unload':
+            status, _, text = s.ask('POST', '/v2/repository/models/%s/%s' % (s.name, what), '{}', header)
+            assert status == 403 and json.loads(text)['error'], status
+    if '--control' not in sys.argv:
+        assert control_of(s, 'unload')[0] == 403
+        return
+    for key in 'config', 'file:1/model.onnx':
+        assert control_of(s, 'load', json.dumps({'parameters': {key: 'x'}}))[0] == 501
+    assert control_of(s, 'unload', '{"parameters": {"unload_dependents": 1}}')[0] == 400
+    assert control_of(s, 'load', ' ' * 100000)[0] == 413
+    assert s.ask('GET', '/v2/repository/models/%s/load' % s.name)[0] == 405
 
 
 @ours
@@ -552,12 +605,12 @@ def metrics(s):
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    option = {k: sys.argv[i + 1] for i, k in enumerate(sys.argv[:-1]) if k in ('--ca', '--token')}
-    s = Server(sys.argv[1], sys.argv[2], option.get('--ca'), option.get('--token'))
+    value = {k: sys.argv[i + 1] for i, k in enumerate(sys.argv[:-1]) if k in ('--ca', '--token')}
+    s = Server(sys.argv[1], sys.argv[2], value.get('--ca'), value.get('--token'))
     s.learn()
     passed = failed = 0
-    for f, only_ours in checks:
-        if only_ours and '--freezeline' not in sys.argv[3:]:
+    for f, option in checks:
+        if option and option not in sys.argv[3:]:
             continue
         try:
             f(s)

@@ -2,7 +2,8 @@
 """Triton's Python client against a server of the Open Inference Protocol: triton.py URL MODEL
 
 What its examples simple_http_{health_metadata,infer_client,async_infer_client,aio_infer_client} do, and, where the
-server has none of it, that strings, shared memory and loading are refused so that the client says why. Exits with 77
+server has none of it, that strings and shared memory are refused so that the client says why; and model control, as in
+simple_http_model_control. Exits with 77
 and the reason where a package that the client needs is not there (Debian has python3-geventhttpclient, python3-gevent,
 python3-rapidjson and python3-aiohttp; tritonclient itself is on PyPI).
 """
@@ -111,7 +112,6 @@ def what_is_not_there_is_refused():
     inputs[0].set_shared_memory('region', x.nbytes)
     refused(lambda: client.infer(model, inputs), 'shared_memory')
     refused(lambda: client.register_system_shared_memory('region', '/region', x.nbytes), 'shared memory')
-    refused(lambda: client.load_model(model), '')
     inputs, outputs = ask(triton, x)
     refused(lambda: client.infer(model, inputs, sequence_id=5), 'sequence_id')
 
@@ -126,9 +126,25 @@ def what_it_counts():
     assert after == before + 1
 
 
+def loaded_and_unloaded():
+    want = scores()
+    client.unload_model(model, unload_dependents=True)
+    assert client.is_server_live() and not client.is_model_ready(model)
+    entry = client.get_model_repository_index()[0]
+    assert entry['state'] == 'UNAVAILABLE' and entry['reason'] == 'unloaded', entry
+    refused(scores, "Request for unknown model: '%s' is not at ready state" % model)
+    refused(lambda: client.get_model_metadata(model), "is not at ready state")
+    client.load_model(model)
+    assert client.is_model_ready(model) and client.get_model_repository_index()[0]['state'] == 'READY'
+    assert np.array_equal(scores(), want)
+    refused(lambda: client.load_model(model, config='{}'), 'pipeline file')
+    refused(lambda: client.load_model('no-such'), 'unknown model')
+    assert client.is_model_ready(model)
+
+
 failed = 0
 for check in (health_and_metadata, infer_binary_and_json, compressed, classes, asynchronous, with_asyncio,
-              what_is_not_there_is_refused, what_it_counts):
+              what_is_not_there_is_refused, what_it_counts, loaded_and_unloaded):
     try:
         check()
     except Exception as why:  # whatever it is, the other checks go on
