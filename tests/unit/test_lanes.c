@@ -254,7 +254,7 @@ static void meet(struct lanes *mine, struct lanes *l, uint64_t now)
 static void who_listens_again_is_found_again(void **state)
 {
     struct place p;
-    struct lanes *l, *mine;
+    struct lanes *l, *mine = NULL;
     struct error e = {0};
     uint64_t now = clock_ns();
     make_place(&p);
@@ -280,7 +280,7 @@ static void who_listens_again_is_found_again(void **state)
 static void a_door_that_receives_nothing_sleeps(void **state)
 {
     struct place p;
-    struct lanes *l, *mine;
+    struct lanes *l, *mine = NULL;
     struct peer from;
     struct error e = {0};
     zmq_msg_t payload;
@@ -318,7 +318,7 @@ static void answers_wait_for_room(void **state)
 {
     const struct lane_options o = {.in_bytes = 128 << 10, .out_bytes = 64 << 10, .unsent = 50};
     struct place p;
-    struct lanes *l, *mine;
+    struct lanes *l, *mine = NULL;
     struct peer from;
     struct error e = {0};
     zmq_msg_t payload;
@@ -490,7 +490,7 @@ static void without_memory_the_socket_does(void **state)
 static void without_descriptors_a_lane_comes_later(void **state)
 {
     struct place p;
-    struct lanes *l, *mine;
+    struct lanes *l, *mine = NULL;
     struct error e = {0};
     struct rlimit usual, few;
     uint64_t now = clock_ns();

@@ -20,7 +20,20 @@ struct scene {
     struct world_host host[MANY];
     struct simulation_failing failing[MANY];
     struct measured measured;
+    int n_results;
+    struct simulation_result *result[MANY];
 };
+
+static struct scene *made; /* by the test that runs: it goes with what came of it when the test ends */
+
+static int clear(void **state)
+{
+    for (int i = 0; made && i < made->n_results; i++)
+        free(made->result[i]);
+    free(made);
+    made = NULL;
+    return 0;
+}
 
 enum { PIECES = 4 }; /* of the model: two of each stage */
 
@@ -58,6 +71,8 @@ static struct scene *new_scene(int stages, int replicas, const struct measured_b
 {
     struct scene *w = calloc(1, sizeof *w);
     assert_non_null(w);
+    clear(NULL);
+    made = w;
     for (int i = 0; i < MANY; i++)
         w->host[i] = (struct world_host){.cores = 1024, .speed = 1, .all_busy = 1};
     for (int k = 0; k < stages; k++)
@@ -85,13 +100,14 @@ static struct scene *new_scene(int stages, int replicas, const struct measured_b
     return w;
 }
 
-static struct simulation_result *simulate(const struct scene *w)
+static struct simulation_result *simulate(struct scene *w)
 {
     struct simulation_result *r = NULL;
     struct error e = {0};
     int rc = simulation_run(&r, &w->s, &e);
     if (rc)
         fail_msg("%s", e.text);
+    w->result[w->n_results++] = r;
     assert_int_equal(r->arrived, r->answered + r->refused + r->expired + r->failed + r->lost);
     return r;
 }
@@ -122,8 +138,6 @@ static void test_mm1(void **unused)
     assert_near(r->process[2].busy, 0.7, 0.01);
     assert_near(r->link[0].cores, 0.7, 0.01);
     assert_int_equal(r->answered, w->s.requests);
-    free(r);
-    free(w);
 }
 
 /* Pollaczek and Khinchine: waiting rho/(2 (1 - rho)) services. */
@@ -136,8 +150,6 @@ static void test_md1(void **unused)
     assert_near(mean_ms(r), 1 + 0.8 / (2 * 0.2), 0.04);
     assert_true(r->stage[0].queue_ns / MS < 0.8 / (2 * 0.2)); /* some of it is spent in the broker */
     assert_near(r->stage[0].service_ns / MS, 1, 0.001);
-    free(r);
-    free(w);
 }
 
 /* Four cores and more workers than ever have work: the number of requests is that of M/M/4 (Erlang's C
@@ -156,8 +168,6 @@ static void test_mmc(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1 + wait, 0.04);
     assert_near(r->link[0].cores, a, 0.01);
-    free(r);
-    free(w);
 }
 
 /* Burke: two queues in a row behave like two queues apart, as long as the broker lets enough on their way. */
@@ -168,8 +178,6 @@ static void test_tandem(void **unused)
     w->s.rate = 400;
     r = simulate(w);
     assert_near(mean_ms(r), 2 / 0.6, 0.05);
-    free(r);
-    free(w);
 }
 
 /* Workers that share one core: processor sharing, whose mean does not depend on the distribution. */
@@ -181,8 +189,6 @@ static void test_shared_core(void **unused)
     w->s.rate = 700;
     r = simulate(w);
     assert_near(mean_ms(r), 1 / 0.3, 0.05);
-    free(r);
-    free(w);
 }
 
 /* Cores that slow each other: two always busy at 0.8 of their speed answer 1.6 requests per ms. */
@@ -196,8 +202,6 @@ static void test_slower_together(void **unused)
     r = simulate(w);
     assert_near(r->throughput, 1600, 0.01);
     assert_near(r->process[2].busy, 1, 0.01);
-    free(r);
-    free(w);
 }
 
 /* What a batch loses once while others compute: a quarter of 1 ms for one row, an eighth for each of two. */
@@ -214,8 +218,6 @@ static void test_crowded(void **unused)
         w->s.warm_up = 4000;
         r = simulate(w);
         assert_near(r->throughput, 2000 * rows / (1 + 0.25 / rows), 0.01);
-        free(r);
-        free(w);
     }
 }
 
@@ -233,8 +235,6 @@ static void test_batches(void **unused)
     assert_near(r->throughput, 4000, 0.01);
     assert_near((double)r->stage[0].entered / (double)r->stage[0].batches, 4, 0.01);
     assert_near(mean_ms(r), 2, 0.01);
-    free(r);
-    free(w);
 }
 
 static void add_cache(struct scene *w, double share)
@@ -261,8 +261,6 @@ static void test_hits_stop_computing(void **unused)
     assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2, 0.01);
     assert_near(r->process[3].busy, 1, 0.01);
     assert_near((double)r->latency.max_ns / MS, 2, 0.001);
-    free(r);
-    free(w);
 }
 
 /* The same where the stage looks up itself: nothing is computed for nothing, and a miss waits, too. */
@@ -282,8 +280,6 @@ static void test_near_look_ups(void **unused)
     assert_near((double)r->by_exit[0] / (double)r->latency.count, 0.4, 0.03);
     assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2.25, 0.01);
     assert_near((double)r->latency.max_ns / MS, 2.25, 0.001);
-    free(r);
-    free(w);
 }
 
 /* At the end of a stage the verdict is waited for: misses go on after it, hits never do. */
@@ -298,8 +294,6 @@ static void test_verdicts_are_awaited(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 0.4 * 1.25 + 0.6 * 2.25, 0.01);
     assert_near((double)r->stage[1].entered / (double)r->stage[0].entered, 0.6, 0.02);
-    free(r);
-    free(w);
 }
 
 /* A cache that answers later than anybody waits is asked ever more rarely: its share of the time goes away.
@@ -315,8 +309,6 @@ static void test_late_cache_is_bypassed(void **unused)
     w->s.warm_up = 10000;
     r = simulate(w);
     assert_near(mean_ms(r), 2, 0.02);
-    free(r);
-    free(w);
 }
 
 /* 125,000 bytes at 1 Gbit/s are on their way for 1 ms, and the links' latencies come on top; the interface
@@ -339,13 +331,10 @@ static void test_network(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1 + 2 * 0.2, 0.01);
     assert_near(r->link[1].in, 1 / 1.4, 0.01);
-    free(r);
     w->s.closed = 16;
     r = simulate(w);
     assert_near(r->throughput, 1000, 0.01);
     assert_near(r->link[0].out, 1, 0.01);
-    free(r);
-    free(w);
 }
 
 /* Each message costs its sender, its receiver and their second threads what it should. */
@@ -371,8 +360,6 @@ static void test_costs(void **unused)
     assert_near(mean_ms(r), 1 + 1.0 + 8 * 0.01 + (8 + 5) * 0.05 - 0.05, 0.01);
     assert_near(r->process[1].busy, 0.5 / mean_ms(r), 0.01);
     assert_near(r->process[1].io_busy, 0.04 / mean_ms(r), 0.01);
-    free(r);
-    free(w);
 }
 
 /* Threads that were asleep cost CPU time of their own, on the way of the request. */
@@ -387,8 +374,6 @@ static void test_woken_threads(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1 + 8 * 0.01 + (8 + 5) * 0.05 - 0.05, 0.01); /* as in test_costs */
     assert_near(r->process[2].busy, (1 + 0.05) / mean_ms(r), 0.01); /* the worker's main thread woke once */
-    free(r);
-    free(w);
 }
 
 /* A client that watches the clock from 1 ms before each request takes half of the only core from a worker
@@ -407,8 +392,6 @@ static void test_client_watches(void **unused)
     r = simulate(w);
     assert_near(mean_ms(r), 1.4, 0.005);
     assert_near(r->link[0].cores, 1, 0.005); /* the client is busy half of the time, the worker the other */
-    free(r);
-    free(w);
 }
 
 static void test_refuses_and_expires(void **unused)
@@ -422,14 +405,11 @@ static void test_refuses_and_expires(void **unused)
     r = simulate(w);
     assert_near((double)r->refused / (double)r->arrived, 0.5, 0.05);
     assert_near((double)r->latency.max_ns / MS, 10, 0.01);
-    free(r);
     w->pipeline.broker.max_requests = 1000000;
     w->pipeline.broker.deadline_ms = 5;
     r = simulate(w);
     assert_true(r->refused + r->expired > 0 && (double)r->latency.max_ns <= 5 * MS * 1.01);
     assert_true(r->answered > 0 && r->answered < r->arrived * 6 / 10);
-    free(r);
-    free(w);
 }
 
 /* Two stages of 1 ms with a deadline of 30 ms at three times what they can do: the broker's own brain
@@ -446,8 +426,6 @@ static void test_overload_is_refused(void **unused)
     assert_true((double)r->answered > 0.97 * (double)r->arrived / 3);
     assert_true((double)r->refused > 0.6 * (double)r->arrived);
     assert_true(r->latency.max_ns <= 30 * MS);
-    free(r);
-    free(w);
 }
 
 static void test_determinism(void **unused)
@@ -466,10 +444,6 @@ static void test_determinism(void **unused)
     assert_int_equal(a->events, b->events);
     assert_memory_equal(&a->latency, &b->latency, sizeof a->latency);
     assert_memory_not_equal(&a->latency, &c->latency, sizeof a->latency);
-    free(a);
-    free(b);
-    free(c);
-    free(w);
 }
 
 /* Processes and hosts die all the time: every request still ends in exactly one way (simulate() checks the
@@ -500,9 +474,7 @@ static void test_failures(void **unused)
         assert_true(r->retried > 0);
         assert_true(r->lost > 0);
         assert_true((double)r->answered > 0.5 * (double)r->arrived);
-        free(r);
     }
-    free(w);
 }
 
 /* Ten times what the broker can read waits in front of it, in the client's socket and behind that, whenever
@@ -518,8 +490,6 @@ static void test_broker_dies_before_a_backlog(void **unused)
     w->s.warm_up = 100;
     r = simulate(w);
     assert_true(r->lost > 4096 && r->answered > 0);
-    free(r);
-    free(w);
 }
 
 static void test_refuses_a_host_that_is_not_there(void **unused)
@@ -532,34 +502,35 @@ static void test_refuses_a_host_that_is_not_there(void **unused)
     assert_int_equal(simulation_run(&r, &w->s, &e), FL_VALUE);
     assert_null(r);
     assert_non_null(strstr(e.text, "host"));
-    free(w);
 }
+
+#define clearing(test) cmocka_unit_test_teardown(test, clear)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mm1),
-        cmocka_unit_test(test_md1),
-        cmocka_unit_test(test_mmc),
-        cmocka_unit_test(test_tandem),
-        cmocka_unit_test(test_shared_core),
-        cmocka_unit_test(test_slower_together),
-        cmocka_unit_test(test_crowded),
-        cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_hits_stop_computing),
-        cmocka_unit_test(test_near_look_ups),
-        cmocka_unit_test(test_verdicts_are_awaited),
-        cmocka_unit_test(test_late_cache_is_bypassed),
-        cmocka_unit_test(test_network),
-        cmocka_unit_test(test_costs),
-        cmocka_unit_test(test_woken_threads),
-        cmocka_unit_test(test_client_watches),
-        cmocka_unit_test(test_refuses_and_expires),
-        cmocka_unit_test(test_overload_is_refused),
-        cmocka_unit_test(test_determinism),
-        cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_broker_dies_before_a_backlog),
-        cmocka_unit_test(test_refuses_a_host_that_is_not_there),
+        clearing(test_mm1),
+        clearing(test_md1),
+        clearing(test_mmc),
+        clearing(test_tandem),
+        clearing(test_shared_core),
+        clearing(test_slower_together),
+        clearing(test_crowded),
+        clearing(test_batches),
+        clearing(test_hits_stop_computing),
+        clearing(test_near_look_ups),
+        clearing(test_verdicts_are_awaited),
+        clearing(test_late_cache_is_bypassed),
+        clearing(test_network),
+        clearing(test_costs),
+        clearing(test_woken_threads),
+        clearing(test_client_watches),
+        clearing(test_refuses_and_expires),
+        clearing(test_overload_is_refused),
+        clearing(test_determinism),
+        clearing(test_failures),
+        clearing(test_broker_dies_before_a_backlog),
+        clearing(test_refuses_a_host_that_is_not_there),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
