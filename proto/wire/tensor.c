@@ -37,12 +37,15 @@ const char *tensor_dtype_name(enum tensor_dtype dtype)
 int64_t tensor_count(const struct tensor *t)
 {
     int64_t n = 1;
+    bool empty = false;
     if (t->rank < 0 || t->rank > TENSOR_MAX_RANK)
         return -1;
-    for (int i = 0; i < t->rank; i++)
-        if (t->dim[i] < 0 || __builtin_mul_overflow(n, t->dim[i], &n))
+    for (int i = 0; i < t->rank; i++) {
+        empty |= t->dim[i] == 0;
+        if (t->dim[i] < 0 || (t->dim[i] && __builtin_mul_overflow(n, t->dim[i], &n)))
             return -1;
-    return n;
+    }
+    return empty ? 0 : n;
 }
 
 int64_t tensor_bytes(const struct tensor *t)

@@ -42,7 +42,8 @@ size_t tensor_dtype_bytes(enum tensor_dtype dtype); /* 0 for one that has no fix
 bool tensor_dtype_travels(enum tensor_dtype dtype);
 const char *tensor_dtype_name(enum tensor_dtype dtype);
 
-/* Number of elements; -1 when a dim is negative or the product overflows. Rank 0 has one element. */
+/* Number of elements; -1 when a dim is negative or the product of those that are not 0 overflows, so that
+ * strides do not either. Rank 0 has one element. */
 int64_t tensor_count(const struct tensor *t);
 /* Bytes of `data`; -1 as above. */
 int64_t tensor_bytes(const struct tensor *t);
