@@ -357,7 +357,7 @@ int command_bench(int argc, char **argv, struct error *e)
         OPTION_INT("clients", b.clients, "N", "connections that ask in turn (1)", 1, TARGET_MOST_CLIENTS),
         OPTION_TEXT(
             "traffic", b.traffic, "T",
-            "which records: order, shuffled, uniform, zipf:S or stream (order; shuffled with --against)"),
+            "which records: order, shuffled, uniform, zipf:S or stream:N (order; shuffled with --against)"),
         OPTION_NUMBER("duration", b.duration, "S", "stop sending after S seconds (10)", 1e-3, 1e7),
         OPTION_INT("requests", b.requests, "N", "stop sending after N requests", 1, 1e9),
         OPTION_INT("deadline", b.deadline_ms, "MS", "of each request (the pipeline's default)", 1, 3600000),

@@ -69,7 +69,11 @@ static int load(struct measurement *m, struct traffic *traffic, struct arrivals 
                               .arg = m};
     int rc;
 
-    snprintf(m->traffic, sizeof m->traffic, "%s", traffic_name(traffic));
+    if (traffic_scene_frames(traffic) > 0)
+        snprintf(m->traffic, sizeof m->traffic, "%s:%g", traffic_name(traffic),
+                 traffic_scene_frames(traffic));
+    else
+        snprintf(m->traffic, sizeof m->traffic, "%s", traffic_name(traffic));
     m->zipf_s = traffic_zipf_s(traffic);
     snprintf(m->arrivals, sizeof m->arrivals, "%s", arrivals ? arrivals_name(arrivals) : "closed");
     m->rate = arrivals ? arrivals_rate(arrivals) : 0;

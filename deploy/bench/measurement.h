@@ -38,7 +38,7 @@ struct measurement {
     const struct configuration *of;
     struct measurement_options options;
     char started[32]; /* "2026-01-02T03:04:05Z" */
-    char traffic[16], arrivals[16];
+    char traffic[32], arrivals[16];
     double zipf_s, rate; /* rate: as offered by plan; 0 in a closed loop */
     struct tally *tally;
     struct load_outcome outcome;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -424,8 +425,10 @@ int load_run(struct tally *tally, struct load_outcome *out, const struct load_op
     memset(out, 0, sizeof *out);
     l.patience_ns = (uint64_t)deadline_ms * NS_PER_MS + LOAD_GRACE_NS;
     tally->deadline_ns = (uint64_t)deadline_ms * NS_PER_MS;
-    prctl(PR_SET_TIMERSLACK, 1);     /* ns: wake up when asked to */
-    if (!target_is_whole(o->target)) /* which would compute with precedence */
+    if (traffic_scene_frames(o->traffic) > 0)
+        target_stream(o->target, (uint64_t)getpid()); /* its own video, and the same in every round */
+    prctl(PR_SET_TIMERSLACK, 1);                      /* ns: wake up when asked to */
+    if (!target_is_whole(o->target))                  /* which would compute with precedence */
         before = precedence_raise();
     if (!(rc = make_ready(&l, e)))
         rc = drive(&l, e);

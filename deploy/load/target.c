@@ -26,6 +26,7 @@ struct waiting {
 struct target {
     const struct pipeline *pipeline;
     uint32_t flags;
+    uint64_t stream;
     double trace_share, trace_due; /* a request is traced when 1 is due */
     int n_clients;                 /* of a running pipeline; 0: the whole model */
     struct client **client;
@@ -196,15 +197,21 @@ void target_trace(struct target *t, double share)
     t->trace_due = 0;
 }
 
+void target_stream(struct target *t, uint64_t stream)
+{
+    t->stream = stream;
+}
+
 /* Through the client whose turn it is. */
 static int ask(struct target *t, const struct tensor *input, uint32_t deadline_ms, uint64_t *id,
                struct error *e)
 {
     uint64_t clients = (uint64_t)t->n_clients;
     int k = (int)(t->next % clients), rc;
+    const struct client_request r = {
+        .input = *input, .flags = t->flags | trace_flag(t), .deadline_ms = deadline_ms, .stream = t->stream};
 
-    rc = client_submit(t->client[k], input, t->flags | trace_flag(t), deadline_ms, id, e);
-    if (rc)
+    if ((rc = client_send(t->client[k], &r, id, e)))
         return rc;
     if (t->next < clients)
         t->first_id[k] = *id;

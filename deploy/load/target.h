@@ -30,6 +30,8 @@ int target_receive(struct target *t, struct answer *out, struct error *e);
 int target_fd(struct target *t);
 /* Has this share of the requests traced from now on (JOB_TRACE), evenly spread. */
 void target_trace(struct target *t, double share);
+/* From now on requests are frames of this video; 0: of none. */
+void target_stream(struct target *t, uint64_t stream);
 
 const struct pipeline *target_of(const struct target *t);
 bool target_is_whole(const struct target *t);

@@ -1,6 +1,7 @@
 /* traffic.c - orders, popularities and drifting frames */
 #include "traffic.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 #include "numbers/shuffle.h"
 
 #define STREAM_PICKS  21
-#define SCENE_FRAMES  16.0 /* mean */
+#define SCENE_FRAMES  16.0
+#define SCENE_MOST    1e6
 #define ZIPF_S_MAX    10.0
 #define RECORDS_LIMIT (1ll << 31)
 
@@ -20,7 +22,7 @@ enum kind { ORDER, SHUFFLED, UNIFORM, ZIPF, STREAM, KINDS };
 struct traffic {
     enum kind kind;
     int64_t records, picked, next; /* next: place in `order` */
-    double zipf_s;
+    double number;                 /* S of zipf, N of stream */
     struct shuffle random;
     int32_t *order;     /* shuffled, stream: the order; zipf: the record of each rank */
     double *cumulative; /* zipf: probability of a rank up to this one */
@@ -29,26 +31,39 @@ struct traffic {
     bool began; /* stream: there was a frame */
 };
 
-static int parse(struct traffic *t, const char *spec, struct error *e)
+/* What follows the colon; `usual` where there is none. */
+static int parse_number(struct traffic *t, const char *spec, const char *text, double usual, double least,
+                        double most, struct error *e)
 {
-    const char *near;
     char *end;
 
-    if (!strncmp(spec, "zipf", 4) && (!spec[4] || spec[4] == ':')) {
-        t->kind = ZIPF;
-        t->zipf_s = spec[4] ? strtod(spec + 5, &end) : 1;
-        if (spec[4] && (end == spec + 5 || *end || !(t->zipf_s > 0 && t->zipf_s <= ZIPF_S_MAX)))
-            return error_set(e, FL_USAGE, "'%s': S of zipf:S is a number above 0 to %g", spec, ZIPF_S_MAX);
-        return FL_OK;
-    }
-    for (int i = 0; i < KINDS; i++)
-        if (i != ZIPF && !strcmp(spec, names[i])) {
-            t->kind = (enum kind)i;
+    t->number = text ? strtod(text, &end) : usual;
+    if (text && (end == text || *end || !(t->number >= least && t->number <= most)))
+        return error_set(e, FL_USAGE, "'%s': behind the colon comes a number %s %g to %g", spec,
+                         least < 1 ? "above" : "from", least < 1 ? 0 : least, most);
+    return FL_OK;
+}
+
+static int parse(struct traffic *t, const char *spec, struct error *e)
+{
+    size_t name = strcspn(spec, ":");
+    const char *near, *number = spec[name] ? spec + name + 1 : NULL;
+
+    for (int i = 0; i < KINDS; i++) {
+        t->kind = (enum kind)i;
+        if (strlen(names[i]) != name || strncmp(spec, names[i], name))
+            continue;
+        if (t->kind == ZIPF)
+            return parse_number(t, spec, number, 1, DBL_MIN, ZIPF_S_MAX, e);
+        if (t->kind == STREAM)
+            return parse_number(t, spec, number, SCENE_FRAMES, 1, SCENE_MOST, e);
+        if (!number)
             return FL_OK;
-        }
+    }
     near = nearest_word(spec, names, KINDS);
-    return error_set(e, FL_USAGE, "traffic '%s' is unknown%s%s%s: order, shuffled, uniform, zipf:S or stream",
-                     spec, near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
+    return error_set(e, FL_USAGE,
+                     "traffic '%s' is unknown%s%s%s: order, shuffled, uniform, zipf:S or stream:N", spec,
+                     near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
 static void rank_probabilities(struct traffic *t)
@@ -56,7 +71,7 @@ static void rank_probabilities(struct traffic *t)
     double sum = 0;
 
     for (int64_t i = 0; i < t->records; i++)
-        t->cumulative[i] = sum += pow((double)(i + 1), -t->zipf_s);
+        t->cumulative[i] = sum += pow((double)(i + 1), -t->number);
     for (int64_t i = 0; i < t->records; i++)
         t->cumulative[i] /= sum;
 }
@@ -150,7 +165,7 @@ static int drift(struct traffic *t, int at)
 
 static struct traffic_pick next_frame(struct traffic *t)
 {
-    if (!t->began || shuffle_uniform(&t->random) < 1 / SCENE_FRAMES) {
+    if (!t->began || shuffle_uniform(&t->random) < 1 / t->number) {
         t->began = true;
         t->frame = (struct traffic_pick){.record = next_in_order(t)};
     } else {
@@ -208,7 +223,12 @@ const char *traffic_name(const struct traffic *t)
 
 double traffic_zipf_s(const struct traffic *t)
 {
-    return t->zipf_s;
+    return t->kind == ZIPF ? t->number : 0;
+}
+
+double traffic_scene_frames(const struct traffic *t)
+{
+    return t->kind == STREAM ? t->number : 0;
 }
 
 static int within(int at, int size)

@@ -8,8 +8,9 @@
  *   uniform    any record, each time anew
  *   zipf:S     the r-th most popular record with probability proportional to 1/r^S (S = 1 when left out);
  *              which one is how popular is drawn
- *   stream     frames of a camera: a record stays for 16 frames on average (geometric) while the view drifts
- *              over it a pixel at a time, at most 2 from where it began; then the next, shuffled
+ *   stream:N   frames of a camera, sent as such: a record stays for N of them on average (geometric; 16 when
+ *              left out) while the view drifts over it a pixel at a time, at most 2 from where it began; then
+ *              the next, shuffled
  */
 #ifndef FREEZELINE_TRAFFIC_H
 #define FREEZELINE_TRAFFIC_H
@@ -43,6 +44,8 @@ void traffic_skip(struct traffic *t, int64_t until);
 /* "order", "shuffled", "uniform", "zipf" or "stream"; S of zipf, 0 for the others. */
 const char *traffic_name(const struct traffic *t);
 double traffic_zipf_s(const struct traffic *t);
+/* Frames of a scene on average, of stream; 0 for the others. */
+double traffic_scene_frames(const struct traffic *t);
 
 /* Shifts each of `channels` planes of height x width floats by (dx, dy), edges repeated. from != to. */
 void traffic_shift(const float *from, float *to, int channels, int height, int width, int dx, int dy);

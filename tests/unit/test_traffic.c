@@ -151,7 +151,7 @@ static void test_zipf_frequencies(void **state)
 static void test_stream_drifts_within_scenes(void **state)
 {
     enum { FRAMES = 20000 };
-    struct traffic *t = make("stream", RECORDS, 3);
+    struct traffic *t = make("stream:16", RECORDS, 3);
     struct traffic_pick last = traffic_next(t);
     int scenes = 1, moved = 0;
     (void)state;
@@ -171,6 +171,9 @@ static void test_stream_drifts_within_scenes(void **state)
     assert_true(fabs(scenes - FRAMES / 16.0) < 200); /* standard deviation 34 */
     assert_true(moved > FRAMES / 2);
     traffic_free(t);
+    t = make("stream", RECORDS, 3);
+    assert_true(traffic_scene_frames(t) == 16);
+    traffic_free(t);
 }
 
 static void test_shift(void **state)
@@ -189,8 +192,8 @@ static void test_shift(void **state)
 
 static void test_what_makes_no_sense(void **state)
 {
-    static const char *const specs[] = {"zipf:",   "zipf:0",  "zipf:-1", "zipf:nan",
-                                        "zipf:1x", "zipf:11", "zap",     ""};
+    static const char *const specs[] = {"zipf:", "zipf:0", "zipf:-1",  "zipf:nan", "zipf:1x", "zipf:11",
+                                        "zap",   "",       "stream:0", "stream:x", "order:1"};
     struct traffic *t;
     struct error e;
     (void)state;
