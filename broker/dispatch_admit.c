@@ -210,7 +210,7 @@ static void admit(struct dispatch *d, const struct peer *from, const struct requ
         if (d->retry_tokens > RETRY_TOKENS_MAX)
             d->retry_tokens = RETRY_TOKENS_MAX;
         if (!handed_on && (!variants || variants & 1)) {
-            if (d->pipeline->traces.to && sampling_traces(e->id, d->pipeline->traces.share))
+            if (settings_draw_trace(d->settings, e->id))
                 e->flags |= JOB_TRACE;
             dispatch_compute(d, e);
             dispatch_mirror(d, e, now);

@@ -204,6 +204,7 @@ int http_access_refuses(enum http_target target, enum party who, bool control)
     case TARGET_LOAD:
     case TARGET_UNLOAD:
     case TARGET_TRACES:
+    case TARGET_SET_TRACES:
     case TARGET_METRICS:
     case TARGET_PAGE:
     case TARGET_LIVE_STATE:

@@ -20,6 +20,7 @@ static const uint64_t age[HTTP_QUESTIONS] = {NS_PER_S / 10, NS_PER_S / 4}; /* of
 struct http_backend {
     const struct pipeline *pipeline;
     struct client *client;
+    struct settings *settings; /* borrowed */
     struct http_asker *asker;
     struct http_loader *loader;
     struct http_call *slot[SLOTS];    /* by id */
@@ -45,6 +46,7 @@ int http_backend_new(struct http_backend **out, const struct pipeline *p, struct
     if (!b)
         return error_set(e, FL_NOMEM, "out of memory");
     b->pipeline = p;
+    b->settings = settings;
     view_of(&b->view, p, NULL);
     if ((rc = client_new_of(&b->client, p, p->broker.index, e)) || (rc = http_asker_new(&b->asker, p, e)) ||
         (rc = http_loader_new(&b->loader, p, settings, http_asker_fd(b->asker), e))) {
@@ -226,7 +228,7 @@ static int send_row(struct http_backend *b, struct http_call *c, int row)
                                .span = row ? 0 : c->context.span}; /* no two spans have one name */
     uint64_t id;
     int rc;
-    if (c->context.sampled && b->pipeline->traces.to)
+    if (c->context.sampled && atomic_load(&b->settings->traces))
         r.flags |= JOB_TRACE;
     r.input.data = (void *)(uintptr_t)(c->request.data + (size_t)row * c->request.row_bytes);
     rc = client_send(b->client, &r, &id, &c->error);

@@ -46,14 +46,17 @@ static void add_rows(struct http_counts *h, const struct http_call *c)
 }
 
 /* The trace that its time is told in, if it is. */
-static bool find_trace(const struct pipeline *p, const struct http_call *c, struct trace_id *out)
+static bool find_trace(const struct settings *s, const struct http_call *c, struct trace_id *out)
 {
-    if (!p->traces.to || c->reply.status != 200)
+    struct trace_settings t = settings_traces(s);
+    if (!t.on || c->reply.status != 200)
         return false;
     *out = (struct trace_id){c->context.high, c->context.low};
     if (!(c->context.high | c->context.low))
         *out = trace_id_of(c->row[0].request);
-    return !c->row[0].known && (c->context.sampled || sampling_traces(c->row[0].request, p->traces.share));
+    /* Of those that are counted the broker alone knows which came first. */
+    return !c->row[0].known &&
+           (c->context.sampled || (t.left < 0 && sampling_traces(c->row[0].request, t.share)));
 }
 
 static void keep_exemplar(struct exemplar *x, struct trace_id trace, double took)
@@ -63,7 +66,7 @@ static void keep_exemplar(struct exemplar *x, struct trace_id trace, double took
     *x = (struct exemplar){trace.high, trace.low, took, (double)now.tv_sec + (double)now.tv_nsec / NS_PER_S};
 }
 
-void metrics_took(struct http_counts *h, const struct pipeline *p, const struct http_call *c, uint64_t ns)
+void metrics_took(struct http_counts *h, const struct settings *s, const struct http_call *c, uint64_t ns)
 {
     struct trace_id trace;
     double seconds = (double)ns / NS_PER_S;
@@ -75,7 +78,7 @@ void metrics_took(struct http_counts *h, const struct pipeline *p, const struct 
         i++;
     h->took[i]++;
     h->took_sum += seconds;
-    if (find_trace(p, c, &trace))
+    if (find_trace(s, c, &trace))
         keep_exemplar(&h->exemplar[i], trace, seconds);
 }
 

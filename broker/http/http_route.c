@@ -159,7 +159,7 @@ static const char *behind_host(const char *path)
 
 bool http_changes(enum http_target target)
 {
-    return target == TARGET_LOAD || target == TARGET_UNLOAD;
+    return target == TARGET_LOAD || target == TARGET_UNLOAD || target == TARGET_SET_TRACES;
 }
 
 bool http_has_body(enum http_target target)
@@ -172,12 +172,14 @@ struct http_route http_route(const char *method, const char *path, const char *m
 {
     struct http_route r = find(path = behind_host(path), model);
     bool reads = !strcmp(method, "GET") || !strcmp(method, "HEAD");
-    bool posts = http_has_body(r.target);
+    bool posts = http_has_body(r.target), either = r.target == TARGET_TRACES;
     if (r.status || (posts ? !strcmp(method, "POST") : reads))
         return r;
-    if (r.target == TARGET_TRACES && !strcmp(method, "POST"))
-        return not_had("changes of trace settings", "`traces` in the pipeline file, and `freezeline apply`");
-    r.allow = posts ? "POST" : "GET, HEAD";
+    if (either && !strcmp(method, "POST")) {
+        r.target = TARGET_SET_TRACES;
+        return r;
+    }
+    r.allow = posts ? "POST" : either ? "GET, HEAD, POST" : "GET, HEAD";
     r.status = 405;
     error_set(&r.why, FL_USAGE, "%.20s is not for %.200s: use %s", method, path, r.allow);
     r.target = TARGET_NONE;

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "broker/oip/control_text.h"
 #include "broker/oip/feedback_text.h"
 #include "broker/page/live_text.h"
@@ -57,7 +58,7 @@ enum MHD_Result http_server_reply(struct http_server *h, struct http_call *c)
         return MHD_NO;
     metrics_count(&h->counts, c->reply.status);
     if (c->began_ns)
-        metrics_took(&h->counts, h->pipeline, c, clock_ns() - c->began_ns);
+        metrics_took(&h->counts, h->settings, c, clock_ns() - c->began_ns);
     if (c->reply.text.n)
         c->reply.text = (struct json_text){.at = NULL};
     add_headers(response, &c->reply);
@@ -314,6 +315,25 @@ static void take_labels(struct http_server *h, struct http_call *c)
         suspend(c);
 }
 
+/* As they are, where they are to be others as those are. */
+static void tell_traces(struct http_server *h, struct http_call *c)
+{
+    struct trace_settings t = settings_traces(h->settings);
+    int rc = c->error.code;
+    if (!rc && c->route.target == TARGET_SET_TRACES &&
+        !(rc = control_read_traces(&t, h->pipeline, c->body, c->size, &c->error))) {
+        settings_set_traces(h->settings, &t);
+        log_info("traces: %s, %.3g%% of the requests, %lld of them at most (-1: all)", t.on ? "on" : "off",
+                 t.share * 100, (long long)t.left);
+    }
+    if (rc) {
+        http_reply_error(&c->reply, &c->error);
+        return;
+    }
+    oip_traces_text(&c->reply.text, &t, h->pipeline->traces.to);
+    succeed(c);
+}
+
 /* Waits until it is done. */
 static void load(struct http_server *h, struct http_call *c)
 {
@@ -387,8 +407,8 @@ static void serve(struct http_server *h, struct http_call *c)
         load(h, c);
         break;
     case TARGET_TRACES:
-        oip_traces_text(&c->reply.text, &h->pipeline->traces);
-        succeed(c);
+    case TARGET_SET_TRACES:
+        tell_traces(h, c);
         break;
     case TARGET_INFER:
         infer(h, c);

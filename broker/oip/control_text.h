@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/error.h"
+#include "broker/state/settings.h"
 
 /* An empty body is as good as {}. FL_PROTOCOL, FL_TOO_LARGE: it is not what it should be. */
 
@@ -13,5 +13,9 @@
 int control_read_index(bool *ready_alone, const char *body, size_t size, struct error *e);
 /* To load (`loads`) or to unload. FL_UNSUPPORTED: it brings a model's configuration or files. */
 int control_read_load(bool loads, const char *body, size_t size, struct error *e);
+/* How requests are to be traced: changes *t, as it is now, which stays where there is an error. A setting
+ * that is null is as the pipeline file `p` has it. FL_VALUE: one that means nothing here, by name. */
+int control_read_traces(struct trace_settings *t, const struct pipeline *p, const char *body, size_t size,
+                        struct error *e);
 
 #endif

@@ -75,14 +75,14 @@ void oip_index_text(struct json_text *out, const char *name, const char *why_not
     json_text_put(out, "]");
 }
 
-/* Triton's settings are texts: one of so many requests, without an end, each told at once. */
-void oip_traces_text(struct json_text *out, const struct traces_config *t)
+/* Triton's settings are texts: one of so many requests, each told at once. */
+void oip_traces_text(struct json_text *out, const struct trace_settings *t, const char *to)
 {
-    bool on = t->to && t->share > 0;
-    json_text_format(out, "{\"trace_level\":[\"%s\"],\"trace_rate\":\"%.0f\",\"trace_count\":\"-1\",",
-                     on ? "TIMESTAMPS" : "OFF", on ? 1 / t->share : 0.0);
+    json_text_format(out, "{\"trace_level\":[\"%s\"],\"trace_rate\":\"%.0f\",\"trace_count\":\"%lld\",",
+                     to && t->on && t->share > 0 ? "TIMESTAMPS" : "OFF", t->share > 0 ? 1 / t->share : 0.0,
+                     (long long)t->left);
     json_text_put(out, "\"log_frequency\":\"0\",\"trace_mode\":\"opentelemetry\",\"trace_file\":");
-    json_text_string(out, t->to ? t->to : "");
+    json_text_string(out, to ? to : "");
     json_text_put(out, "}");
 }
 

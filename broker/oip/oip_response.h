@@ -5,6 +5,7 @@
 #ifndef FREEZELINE_OIP_RESPONSE_H
 #define FREEZELINE_OIP_RESPONSE_H
 
+#include "broker/state/settings.h"
 #include "base/json_text.h"
 #include "oip_request.h"
 #include "oip_view.h"
@@ -42,8 +43,8 @@ void oip_model_text(struct json_text *out, const char *name, const struct oip_mo
 void oip_config_text(struct json_text *out, const char *name, const struct oip_model *m);
 /* why_not: it is ready (NULL), or why it is not. ready_alone: one that is not is left out. */
 void oip_index_text(struct json_text *out, const char *name, const char *why_not, bool ready_alone);
-/* How requests are traced. */
-void oip_traces_text(struct json_text *out, const struct traces_config *t);
+/* How requests are traced. to: traces.to of the pipeline file. */
+void oip_traces_text(struct json_text *out, const struct trace_settings *t, const char *to);
 void oip_error_text(struct json_text *out, const char *why);
 /* *header: bytes of JSON before binary data; -1: it is all JSON. */
 void oip_answer_text(struct json_text *out, const struct oip_answer *a, int64_t *header);

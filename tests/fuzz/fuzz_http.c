@@ -320,8 +320,9 @@ static void put_line(void)
                                         /* from here on what bodies mean is not known here */
                                         {" /v2/repository/models/m/load", SOUND},
                                         {" /v2/repository/models/m/unload", SOUND},
+                                        {" /v2/trace/setting", SOUND},
                                         {" /v2/repository/index", SOUND}};
-    static const size_t of_infer = sizeof paths / sizeof *paths - 3;
+    static const size_t of_infer = sizeof paths / sizeof *paths - 4;
     static const struct part versions[] = {{" HTTP/1.1\r\n", SOUND},
                                            {" HTTP/1.0\r\n", SOUND},
                                            {" HTTP/1.2\r\n", SOUND},

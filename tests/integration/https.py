@@ -50,6 +50,10 @@ for what in 'load', 'unload':
     is_(ask(change, {}, b''), 401)
     is_(ask(change, bearer(client), b''), 403)
     is_(ask(change, dict(bearer(operator), Origin=url), b''), 403)  # a page, with the operator's password
+for path in '/v2/trace/setting', '/v2/models/%s/trace/setting' % model:
+    is_(ask(path, {}, b'{}'), 401)
+    is_(ask(path, bearer(client), b'{}'), 403)
+    is_(ask(path, bearer(operator), b'{"trace_count": "3"}'), 200)
 is_(ask(infer, bearer(client), b'{}'), 400)
 is_(ask('/v2/repository/models/%s/unload' % model, bearer(operator), b''), 200)
 is_(ask(infer, bearer(client), b'{}'), 400)  # malformed comes first

@@ -470,6 +470,84 @@ static void test_traces_reach_a_collector(void **state)
     harness_free(h);
 }
 
+static int count_in(const char *text, const char *what)
+{
+    int n = 0;
+    while ((text = strstr(text, what))) {
+        n++;
+        text += strlen(what);
+    }
+    return n;
+}
+
+/* How often the file of traces has this. */
+static int traces_have(struct harness *h, const char *what)
+{
+    static char text[1 << 18];
+    char path[HARNESS_PATH];
+    FILE *f;
+    snprintf(path, sizeof path, "%.400s/traces.json", harness_pipeline(h)->state);
+    if (!(f = fopen(path, "re")))
+        return 0;
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    return count_in(text, what);
+}
+
+static int set_traces(const char *settings, char *text, size_t size)
+{
+    int fd = dial(), status;
+    char head[512];
+    say(fd, head,
+        (size_t)snprintf(head, sizeof head,
+                         "POST /v2/trace/setting HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%s",
+                         strlen(settings), settings));
+    status = hear(fd, text, size);
+    close(fd);
+    return status;
+}
+
+static bool has_the_last_trace(void *arg)
+{
+    return traces_have(arg, "\"parentSpanId\":\"b7ad6b7169203331\"") > 0;
+}
+
+/* Drawn as many as are asked for; switched off, also those that their clients would have traced. */
+static void test_traces_are_set_while_it_serves(void **state)
+{
+    static const char parent[] = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    struct harness *h = harness_new(
+        NULL, "stages: 1\nexits: none\n"
+              "broker: {http: '127.0.0.1:0', model_control: true, heartbeat_ms: 20, dead_after_ms: 2000}\n"
+              "traces: {to: traces.json, share: 0}\n");
+    char text[8192];
+    int fd;
+    (void)state;
+    find_port(h, harness_pipeline_up(h));
+    fd = dial();
+    assert_int_equal(set_traces("{\"trace_level\":[\"OFF\"]}", text, sizeof text), 200);
+    assert_non_null(strstr(text, "\"trace_level\":[\"OFF\"]"));
+    say_infer(fd, parent, ROW);
+    assert_int_equal(hear(fd, text, sizeof text), 200);
+    assert_int_equal(
+        set_traces("{\"trace_level\":[\"TIMESTAMPS\"],\"trace_rate\":\"1\",\"trace_count\":\"2\"}", text,
+                   sizeof text),
+        200);
+    for (int i = 0; i < 4; i++) {
+        say_infer(fd, "", ROW);
+        assert_int_equal(hear(fd, text, sizeof text), 200);
+    }
+    assert_int_equal(get("/v2/models/tiny/trace/setting", text, sizeof text), 200);
+    assert_non_null(
+        strstr(text, "\"trace_level\":[\"TIMESTAMPS\"],\"trace_rate\":\"1\",\"trace_count\":\"0\""));
+    say_infer(fd, parent, ROW);
+    assert_int_equal(hear(fd, text, sizeof text), 200);
+    harness_until(has_the_last_trace, h, 60, "traces are written");
+    assert_int_equal(traces_have(h, "\"name\":\"request\""), 3);
+    close(fd);
+    harness_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_deadline_is_408),
         cmocka_unit_test(test_slow_writers_are_cut_off),
         cmocka_unit_test(test_traces_reach_a_collector),
+        cmocka_unit_test(test_traces_are_set_while_it_serves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,8 @@ static void each_path_has_its_parties(void **state)
                  {TARGET_SERVER, 401, 0},   {TARGET_MODEL, 401, 0},        {TARGET_INFER, 401, 0},
                  {TARGET_FEEDBACK, 401, 0}, {TARGET_NONE, 401, 0},         {TARGET_METRICS, 401, 403},
                  {TARGET_PAGE, 401, 403},   {TARGET_LIVE_STATE, 401, 403}, {TARGET_INDEX, 401, 0},
-                 {TARGET_LOAD, 401, 403},   {TARGET_UNLOAD, 401, 403}};
+                 {TARGET_TRACES, 401, 403}, {TARGET_SET_TRACES, 401, 403}, {TARGET_LOAD, 401, 403},
+                 {TARGET_UNLOAD, 401, 403}};
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         for (int control = 0; control < 2; control++) { /* it opens nothing to those who are asked */

@@ -386,6 +386,40 @@ static void test_unloaded_admits_no_more(void **state)
     assert_true(said.ready && !said.unloaded);
 }
 
+static int traced(const struct fixture *f)
+{
+    int n = 0;
+    for (int i = 0; i < f->n_jobs; i++)
+        n += (f->job[i].flags & JOB_TRACE) != 0;
+    return n;
+}
+
+/* So many, and no more until it is said again. */
+static void test_traces_are_drawn_as_they_are_set(void **state)
+{
+    struct fixture *f = *state;
+    struct settings settings;
+    settings_init(&settings, f->d->pipeline);
+    dispatch_heed(f->d, &settings);
+    all_workers(f);
+    ask(f, 1);
+    assert_int_equal(traced(f), 0);
+    settings_set_traces(&settings, &(struct trace_settings){true, 1, 2});
+    for (uint64_t id = 2; id < 6; id++) {
+        ask(f, id);
+        result(f, &f->job[f->n_jobs - 1], FL_OK, -1);
+    }
+    assert_int_equal(traced(f), 2);
+    assert_int_equal(settings_traces(&settings).left, 0);
+    settings_set_traces(&settings, &(struct trace_settings){false, 1, -1});
+    ask(f, 6);
+    assert_int_equal(traced(f), 2);
+    settings_set_traces(&settings, &(struct trace_settings){true, 1, -1});
+    ask(f, 7);
+    assert_int_equal(traced(f), 3);
+    assert_int_equal(settings_traces(&settings).left, -1);
+}
+
 /* Who asked and went away drains nothing for ever. */
 static void test_a_drain_ends_with_its_lease(void **state)
 {
@@ -427,6 +461,7 @@ int main(void)
         test(test_a_broken_link_is_avoided),
         test(test_drain_admits_no_more),
         test(test_unloaded_admits_no_more),
+        test(test_traces_are_drawn_as_they_are_set),
         test(test_a_drain_ends_with_its_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

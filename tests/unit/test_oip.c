@@ -578,7 +578,7 @@ static void test_traces_go_on(void **state)
 static void test_metadata(void **state)
 {
     struct json_text t = {.at = NULL};
-    const char *name, *type, *file;
+    const char *name, *type, *left, *file;
     int batch, a, b;
     json_t *root;
     (void)state;
@@ -594,13 +594,14 @@ static void test_metadata(void **state)
     json_decref(root);
     json_text_free(&t);
     for (int on = 0; on < 2; on++) {
-        oip_traces_text(&t, &(struct traces_config){.share = 0.01, .to = on ? (char[]){"a\"b"} : NULL});
+        oip_traces_text(&t, &(struct trace_settings){on, 0.01, 7}, on ? "a\"b" : NULL);
         root = parsed(&t, t.n);
-        assert_int_equal(json_unpack(root, "{s:[s],s:s,s:s}", "trace_level", &type, "trace_rate", &name,
-                                     "trace_file", &file),
+        assert_int_equal(json_unpack(root, "{s:[s],s:s,s:s,s:s}", "trace_level", &type, "trace_rate", &name,
+                                     "trace_file", &file, "trace_count", &left),
                          0);
+        assert_string_equal(left, "7");
         assert_string_equal(type, on ? "TIMESTAMPS" : "OFF");
-        assert_string_equal(name, on ? "100" : "0");
+        assert_string_equal(name, "100");
         assert_string_equal(file, on ? "a\"b" : "");
         json_decref(root);
         json_text_free(&t);
@@ -670,6 +671,63 @@ static void test_what_is_asked_of_the_repository(void **state)
     assert_int_equal(control_read_load(true, large, sizeof large, &e), FL_TOO_LARGE);
 }
 
+static void test_settings_of_traces(void **state)
+{
+    static const struct {
+        const char *body;
+        int rc;
+        struct trace_settings is; /* where rc is FL_OK */
+    } c[] = {
+        {"{}", FL_OK, {true, 0.5, 9}},
+        {"{\"trace_level\":[\"OFF\"]}", FL_OK, {false, 0.5, 9}},
+        {"{\"trace_level\":\"TIMESTAMPS\"}", FL_OK, {true, 0.5, 9}},
+        {"{\"trace_level\":[\"TIMESTAMPS\"],\"trace_rate\":\"1\",\"trace_count\":\"-1\"}",
+         FL_OK,
+         {true, 1, -1}},
+        {"{\"trace_rate\":4,\"trace_count\":0}", FL_OK, {true, 0.25, 0}},
+        {"{\"trace_rate\":null,\"trace_count\":null,\"trace_level\":null}", FL_OK, {true, 0, -1}},
+        {"{\"trace_level\":[\"TIMESTAMPS\"],\"trace_rate\":null}", FL_OK, {true, 0.001, 9}},
+        {"{\"log_frequency\":\"0\",\"trace_mode\":\"opentelemetry\",\"trace_file\":\"a.json\"}",
+         FL_OK,
+         {true, 0.5, 9}},
+        {"{\"trace_file\":null}", FL_OK, {true, 0.5, 9}},
+        {"{\"trace_file\":\"/etc/passwd\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_mode\":\"triton\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"log_frequency\":\"5\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_level\":[\"TENSORS\"]}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_level\":[\"TIMESTAMPS\",\"TENSORS\"]}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_level\":[]}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_level\":1}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_rate\":\"0\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_rate\":\"1x\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_rate\":\"\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_rate\":\"99999999999999999999\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_rate\":0.5}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_count\":\"-2\"}", FL_VALUE, {false, 0, 0}},
+        {"{\"trace_level\":[\"OFF\"],\"color\":\"red\"}", FL_VALUE, {false, 0, 0}},
+        {"[]", FL_PROTOCOL, {false, 0, 0}},
+    };
+    struct pipeline p = {.traces = {.share = 0, .to = (char[]){"a.json"}}},
+                    nowhere = {.traces = {.share = 0.01}};
+    struct trace_settings t, before = {true, 0.5, 9};
+    (void)state;
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        t = before;
+        if (control_read_traces(&t, &p, c[i].body, strlen(c[i].body), &e) != c[i].rc)
+            fail_msg("%s: %s", c[i].body, e.text);
+        if (c[i].rc) /* nothing of it holds */
+            assert_true(t.on == before.on && t.share == before.share && t.left == before.left);
+        else if (t.on != c[i].is.on || t.share != c[i].is.share || t.left != c[i].is.left)
+            fail_msg("%s: %d %g %lld", c[i].body, t.on, t.share, (long long)t.left);
+    }
+    assert_int_equal(control_read_traces(&t, &p, "{\"color\":1}", 11, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "`color`")); /* by its name */
+    t = settings_traces_of(&nowhere);
+    assert_int_equal(control_read_traces(&t, &nowhere, "{\"trace_level\":\"TIMESTAMPS\"}", 28, &e), FL_VALUE);
+    assert_non_null(strstr(e.text, "traces.to"));
+    assert_false(t.on);
+}
+
 /* ---- paths ---- */
 
 static void test_paths(void **state)
@@ -708,7 +766,9 @@ static void test_paths(void **state)
         {"GET", "/v2/systemsharedmemory/region/a/status", 0, 501},
         {"GET", "/v2/models/m/trace/setting", TARGET_TRACES, 0},
         {"GET", "/v2/trace/setting", TARGET_TRACES, 0},
-        {"POST", "/v2/trace/setting", 0, 501},
+        {"POST", "/v2/trace/setting", TARGET_SET_TRACES, 0},
+        {"POST", "/v2/models/m/trace/setting", TARGET_SET_TRACES, 0},
+        {"PUT", "/v2/trace/setting", 0, 405},
         {"GET", "/v2/logging", 0, 501},
         {"PUT", "/v2", 0, 405},
         {"GET", "/", TARGET_PAGE, 0},
@@ -767,6 +827,7 @@ static void test_metrics(void **state)
     static struct view v;
     struct metrics m = {.pipeline = &p, .http = &h, .status = &s, .view = &v, .own = {.cpu_ms = 1500}};
     struct http_call c = {.request = {.rows = 1}, .row = &row, .reply = {.status = 200}};
+    static struct settings settings;
     double early = 0, all;
     json_t *root;
     int fail, queue;
@@ -776,9 +837,9 @@ static void test_metrics(void **state)
     s.process[1] = (struct process_status){.role = ROLE_STAGE, .host = "new", .state = "waiting"};
     metrics_count(&h, 200);
     metrics_count(&h, 9999);
-    metrics_took(&h, &p, &c, 2 * NS_PER_MS);
+    metrics_took(&h, &settings, &c, 2 * NS_PER_MS);
     c.reply.status = 503;
-    metrics_took(&h, &p, &c, 99 * NS_PER_S);
+    metrics_took(&h, &settings, &c, 99 * NS_PER_S);
     view_of(&v, &p, &s);
     metrics_text(&t, &m);
     json_text_bytes(&t, "", 1);
@@ -885,6 +946,7 @@ int main(void)
         cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_index_says_why),
         cmocka_unit_test(test_what_is_asked_of_the_repository),
+        cmocka_unit_test(test_settings_of_traces),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_bodies_are_bounded),

@@ -532,7 +532,7 @@ def what_clients_of_triton_ask(s):
     for part in 'queue', 'compute_input', 'compute_infer', 'compute_output':
         assert more[part][0] == 2 and 0 < more[part][1] < more['success'][1] * 2, more
     assert s.json('GET', s.base + '/trace/setting') == s.json('GET', '/v2/trace/setting')
-    for path in '/v2/systemsharedmemory/region/a/register', '/v2/trace/setting':
+    for path in '/v2/systemsharedmemory/region/a/register', '/v2/logging':
         status, _, text = s.ask('POST', path, '{}')
         assert status == 501 and json.loads(text)['error'], (path, status)
 
@@ -546,8 +546,7 @@ def control_of(s, what, body=None):
 def unload_and_load(s):
     want = s.scores()
     assert control_of(s, 'unload', '{"parameters": {"unload_dependents": false}}') == (200, {})
-    status, _, text = s.ask('GET', '/v2/health/live')
-    assert status == 200
+    assert s.ask('GET', '/v2/health/live')[0] == 200
     assert s.ask('GET', s.base + '/ready')[0] != 200
     entry = s.json('POST', '/v2/repository/index', '{}')[0]
     assert entry['name'] == s.name and entry['state'] == 'UNAVAILABLE' and entry['reason'], entry
@@ -569,15 +568,29 @@ def what_cannot_be_loaded(s):
     assert s.ask('GET', s.base + '/ready')[0] == 200
 
 
+@control
+def settings_of_traces(s):
+    before = s.json('GET', '/v2/trace/setting')
+    assert s.json('POST', '/v2/trace/setting', json.dumps({'trace_count': '7'}))['trace_count'] == '7'
+    assert s.json('GET', s.base + '/trace/setting') == dict(before, trace_count='7')
+    assert s.json('POST', s.base + '/trace/setting', json.dumps(before)) == before  # as it was told
+    for wrong in {'trace_file': '/tmp/x'}, {'trace_level': ['TENSORS']}, {'trace_rate': '0'}, {'no-such': '1'}:
+        status, _, text = s.ask('POST', '/v2/trace/setting', json.dumps(wrong))
+        assert status == 400 and list(wrong)[0] in json.loads(text)['error'], (wrong, status)
+    assert s.json('GET', '/v2/trace/setting') == before
+
+
 @ours
 def who_may_load(s):
     """Not a page in a browser; what comes with a request to load stays where it is."""
+    repository = '/v2/repository/models/' + s.name
     for header in {'Origin': 'http://elsewhere'}, {'Sec-Fetch-Site': 'same-origin'}:
-        for what in 'load', 'unload':
-            status, _, text = s.ask('POST', '/v2/repository/models/%s/%s' % (s.name, what), '{}', header)
+        for path in repository + '/load', repository + '/unload', '/v2/trace/setting':
+            status, _, text = s.ask('POST', path, '{}', header)
             assert status == 403 and json.loads(text)['error'], status
     if '--control' not in sys.argv:
         assert control_of(s, 'unload')[0] == 403
+        assert s.ask('POST', s.base + '/trace/setting', '{"trace_level": ["OFF"]}')[0] == 403
         return
     for key in 'config', 'file:1/model.onnx':
         assert control_of(s, 'load', json.dumps({'parameters': {key: 'x'}}))[0] == 501

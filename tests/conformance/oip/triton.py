@@ -118,7 +118,9 @@ def what_is_not_there_is_refused():
 
 def what_it_counts():
     assert client.get_trace_settings(model)['trace_level'][0] in ('OFF', 'TIMESTAMPS')
-    refused(lambda: client.update_trace_settings(model, {'trace_rate': '1'}), 'the pipeline file')
+    assert client.update_trace_settings(model, {'trace_count': '5'})['trace_count'] == '5'
+    assert client.update_trace_settings(model, {'trace_count': None})['trace_count'] == '-1'
+    refused(lambda: client.update_trace_settings(model, {'trace_file': '/tmp/x'}), 'trace_file')
     assert client.get_model_repository_index()[0]['name'] == model
     before = client.get_inference_statistics(model)['model_stats'][0]['inference_stats']['success']['count']
     scores()
