@@ -11,7 +11,7 @@ proto          :                             : base numbers system keys config w
 stages         : proto                       : graph ops onnx load simd kernels exec place brain worker
 cache_service  : proto                       : promise train store keep service teach learn
 broker         : proto                       : choice state oip trace page http .
-deploy         : proto stages cache_service broker : tool data plot model extract quantize linear compress build evaluate variants hosts process supervise launch export ask observe operate report load bench world simulate plan
+deploy         : proto stages cache_service broker : tool data plot model extract quantize linear compress build evaluate variants hosts process supervise launch export ask observe operate report load bench measure world simulate plan
 '
 out=$(printf '%s' "$arrows" | awk '
     NF { split($0, part, ":"); folder = $1; below[folder] = " " part[2] " "

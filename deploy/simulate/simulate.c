@@ -8,7 +8,7 @@
 #include "deploy/tool/command.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/interrupt.h"
-#include "simulate_measure.h"
+#include "deploy/measure/measure_pipeline.h"
 #include "deploy/process/running.h"
 #include "simulate_report.h"
 #include "simulate_search.h"
@@ -65,7 +65,7 @@ static int measure(struct simulate *a, struct error *e)
     progress_close(&progress);
     free(model);
     if (!rc &&
-        !(rc = simulate_measure(&a->m, a->pipeline, data, a->requests ? a->requests : 1000, a->runs, e)) &&
+        !(rc = measure_pipeline(&a->m, a->pipeline, data, a->requests ? a->requests : 1000, a->runs, e)) &&
         !(rc = measured_save(a->m, a->measured, e)))
         printf("measured %s on %s; written to %s\n", a->m->model, a->m->machine, a->measured);
     dataset_close(data);

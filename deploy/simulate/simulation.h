@@ -14,11 +14,10 @@
 #define FREEZELINE_SIMULATION_H
 
 #include "numbers/histogram.h"
-#include "simulate_measured.h"
+#include "deploy/measure/measured.h"
 #include "deploy/world/world.h"
 
 #define SIMULATION_MAX_IN_SYSTEM 4194304 /* requests, those that the client could not send yet included */
-#define SIMULATION_HEADER_BYTES  200     /* of an envelope */
 
 /* The client, the broker, cache services, stage workers. */
 #define SIMULATION_MAX_PROCESSES (2 + PIPELINE_MAX_CACHES + PIPELINE_MAX_STAGES * PIPELINE_MAX_REPLICAS)

@@ -207,7 +207,7 @@ static double main_us(struct simulating *g, const struct world_process *p, bool 
         x = exit_of(g, (int)m->lookup.exit);
         return c->cache + x->lookup_us + m->lookup.n * x->lookup_row_us;
     default:
-        return stage_us(g, sends, m, bytes - SIMULATION_HEADER_BYTES);
+        return stage_us(g, sends, m, bytes - MEASURED_ENVELOPE_BYTES);
     }
 }
 

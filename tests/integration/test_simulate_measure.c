@@ -2,7 +2,7 @@
 #include "tool_world.h"
 
 #include "deploy/data/npy.h"
-#include "deploy/simulate/simulate_measured.h"
+#include "deploy/measure/measured.h"
 
 static const char yaml[] = "name: tiny\n"
                            "stages:\n"

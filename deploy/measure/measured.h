@@ -1,11 +1,11 @@
-/* simulate_measured.h - what the simulation knows of a model on a machine, as a JSON file
+/* measured.h - what the simulation knows of a model on a machine, as a JSON file
  *
  * `freezeline simulate --measure` writes it; people may edit it. Nothing in it depends on how the model is
  * cut or where processes stand: times are those of the pieces between all cuts of the model, so one file
  * serves any number of stages and any cluster of such machines.
  */
-#ifndef FREEZELINE_SIMULATE_MEASURED_H
-#define FREEZELINE_SIMULATE_MEASURED_H
+#ifndef FREEZELINE_MEASURED_H
+#define FREEZELINE_MEASURED_H
 
 #include "base/digest.h"
 #include "base/error.h"
@@ -16,6 +16,8 @@
 #define MEASURED_MAX_BATCHES 8 /* sizes: 1, 2, 4, .. */
 #define MEASURED_MAX_WAKES   128
 #define MEASURED_NAME_BYTES  128
+
+#define MEASURED_ENVELOPE_BYTES 200 /* what a message has beside its payload, about */
 
 struct measured_cut {
     char name[MEASURED_NAME_BYTES]; /* of the node it lies behind */

@@ -1,5 +1,5 @@
-/* simulate_measured.c - the file of measurements: each part is described once, for reading and for writing */
-#include "simulate_measured.h"
+/* measured.c - the file of measurements: each part is described once, for reading and for writing */
+#include "measured.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* simulate_phases.c - loads as bench makes them, and the clocks of all processes before and after */
-#include "simulate_phases.h"
+/* phases.c - loads as bench makes them, and the clocks of all processes before and after */
+#include "phases.h"
 
 #include <math.h>
 #include <stdio.h>

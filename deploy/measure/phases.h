@@ -1,11 +1,11 @@
-/* simulate_phases.h - loads on a running pipeline, from few requests to many, with what each process used
+/* phases.h - loads on a running pipeline, from few requests to many, with what each process used
  *
  * A shared machine changes its speed from minute to minute, which ratios of times must not show. So the model
  * is timed alone right before and after each third of a load, and its times are scaled to what they would
  * have been at the speed of the very first one.
  */
-#ifndef FREEZELINE_SIMULATE_PHASES_H
-#define FREEZELINE_SIMULATE_PHASES_H
+#ifndef FREEZELINE_PHASES_H
+#define FREEZELINE_PHASES_H
 
 #include "deploy/data/dataset.h"
 #include "stages/exec/exec.h"

@@ -1,4 +1,4 @@
-/* simulate_measure.c - from phases of requests to what each message costs
+/* measure_pipeline.c - from phases of requests to what each message costs
  *
  * Few requests at random times say what is on a request's way when processes were asleep before: computing
  * with cold caches, and the time that no CPU time explains, which is spent waking threads. Many at a time say
@@ -6,7 +6,7 @@
  * are few of them is the cost of waking threads. Through a lane a message wakes one thread, through sockets
  * three.
  */
-#include "simulate_measure.h"
+#include "measure_pipeline.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,10 +14,10 @@
 
 #include "numbers/samples.h"
 #include "cache_service/store/manifest.h"
-#include "simulate_phases.h"
-#include "simulate_time.h"
-#include "simulation.h"
+#include "phases.h"
+#include "own_times.h"
 #include "stages/place/placement.h"
+#include "wire/message.h"
 #include "deploy/tool/state.h"
 
 #define QUANTILES 99
@@ -199,7 +199,7 @@ static double path_cpu(const struct measuring *g)
         us += message_us(g, s);
         bytes += bytes_in(g, s);
     }
-    bytes += g->m->answer_bytes + (stages + 3) * SIMULATION_HEADER_BYTES;
+    bytes += g->m->answer_bytes + (stages + 3) * MEASURED_ENVELOPE_BYTES;
     us += woken(g) * c->thread_switch * (stages + 3);
     return g->by_sockets ? us + 2 * c->io * (stages + 3) + 2 * c->io_kilobyte * bytes / 1000 : us;
 }
@@ -330,8 +330,8 @@ static int measure(struct measuring *g, const struct dataset *data, int requests
         (rc = describe_exits(g, e)) ||
         (rc = phases_ask(&g->ask, p, g->graph, data, requests, g->caches, e)) ||
         (rc = phases_refer(&before, &g->ask, e)) ||
-        (rc = simulate_time_model(g->m, g->graph, p, data, most, runs, e)) ||
-        (rc = phases_refer(&after, &g->ask, e)) || (rc = simulate_time_messages(g->m, p, e)))
+        (rc = own_times_model(g->m, g->graph, p, data, most, runs, e)) ||
+        (rc = phases_refer(&after, &g->ask, e)) || (rc = own_times_messages(g->m, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     digest_text(g->graph->digest, g->m->digest);
@@ -349,7 +349,7 @@ static int measure(struct measuring *g, const struct dataset *data, int requests
     return fit_wakes(g, e);
 }
 
-int simulate_measure(struct measured **out, const struct pipeline *p, const struct dataset *data,
+int measure_pipeline(struct measured **out, const struct pipeline *p, const struct dataset *data,
                      int requests, int runs, struct error *e)
 {
     struct measuring g = {.pipeline = p, .by_sockets = !p->shared_memory};
