@@ -19,6 +19,7 @@
 #define ASK_MS    1000  /* for the broker's reply */
 #define LOOK_MS   20    /* between two questions */
 #define READY_MS  30000 /* for what the supervisor has started, or what stayed */
+#define AUDITS_MS 10000 /* for audits, which run when nothing else does */
 #define DEADLINES 10    /* so many times broker.deadline_ms a request may take */
 
 struct http_loader {
@@ -43,6 +44,12 @@ struct http_loader {
 static bool is_empty(const struct status_reply *s)
 {
     return s->unloaded && !s->in_flight;
+}
+
+/* Audits that lose their worker might count as lost. */
+static bool is_settled(const struct status_reply *s)
+{
+    return is_empty(s) && s->audits_drawn == s->audits_done + s->audits_dropped;
 }
 
 static bool is_ready(const struct status_reply *s)
@@ -75,6 +82,8 @@ static int unload(struct http_loader *l, struct error *e)
     log_info("unload: no more requests are admitted");
     atomic_store(&l->settings->unloaded, true);
     rc = wait_until(l, is_empty, (int64_t)p->broker.deadline_ms * DEADLINES + READY_MS, e);
+    if (!rc && (rc = wait_until(l, is_settled, AUDITS_MS, e)) == FL_DEADLINE)
+        rc = FL_OK; /* they wait for other workers */
     if (rc)
         return rc == FL_DEADLINE
                    ? error_set(e, FL_UNAVAILABLE, "no more is admitted, but what was has not all ended")

@@ -15,9 +15,7 @@ static int read_object(json_t **out, const char *body, size_t size, struct error
 
     *out = NULL;
     if (size > MOST_BYTES)
-        return error_set(e, FL_TOO_LARGE,
-                         "%zu bytes, at most %d are taken: a model's files do not come this way", size,
-                         MOST_BYTES);
+        return error_set(e, FL_TOO_LARGE, "%zu bytes, at most %d are taken", size, MOST_BYTES);
     *out = size ? json_loadb(body, size, JSON_REJECT_DUPLICATES, &why) : json_object();
     if (!*out)
         return error_set(e, FL_PROTOCOL, "the body is no JSON: %.150s", size ? why.text : "no memory");
@@ -45,15 +43,21 @@ int control_read_index(bool *ready_alone, const char *body, size_t size, struct 
     return rc;
 }
 
+static int no_files(const char *what, struct error *e)
+{
+    return error_set(
+        e, FL_UNSUPPORTED,
+        "%.64s: a model's configuration and files do not come over HTTP: change the pipeline file or "
+        "the model that it names, and load without",
+        what);
+}
+
 static int check_parameter(bool loads, const char *key, const json_t *value, struct error *e)
 {
     if (json_is_null(value))
         return FL_OK;
     if (loads && (!strcmp(key, "config") || !strncmp(key, "file:", 5)))
-        return error_set(e, FL_UNSUPPORTED,
-                         "`%.64s`: a model's configuration and files do not come over HTTP: change the "
-                         "pipeline file or the model that it names, and load without",
-                         key);
+        return no_files(key, e);
     if (!loads && !strcmp(key, "unload_dependents"))
         return json_is_boolean(value) ? FL_OK
                                       : error_set(e, FL_PROTOCOL, "`unload_dependents` is true or false");
@@ -65,7 +69,7 @@ int control_read_load(bool loads, const char *body, size_t size, struct error *e
 {
     json_t *root, *parameters, *value;
     const char *key;
-    int rc = read_object(&root, body, size, e);
+    int rc = loads && size > MOST_BYTES ? no_files("a body so large", e) : read_object(&root, body, size, e);
 
     if (rc)
         return rc;

@@ -10,7 +10,8 @@ command -v curl >/dev/null || {
 
 serve() {
     of_the_demo demo.yaml -e 's|^broker:|&\n  http: 127.0.0.1:0|' &&
-        "$bin/freezeline" up -c "$yaml" --set cache.kind=none --set redis.managed=false
+        "$bin/freezeline" up -c "$yaml" --set cache.kind=none --set redis.managed=false \
+            --set broker.model_control=true
 }
 # Every line, in a folder of its own that has a picture; the address and the name are this pipeline's.
 lines() {
@@ -26,5 +27,6 @@ check "a pipeline with HTTP serves" serve
 check "the lines run" lines
 check "the model's input and output are told" [ "$(said '"inputs":\[\{"name":"input"')" = 1 ]
 check "a picture, numbers as JSON and in binary are answered" [ "$(said '"model_name":"demo"')" = 3 ]
+check "the model is loaded again, and unloaded" [ "$(said '\{\}\{\}')" = 1 ]
 check "nothing is refused" [ "$(said '"error"')" = 0 ]
 finish

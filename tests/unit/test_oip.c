@@ -668,7 +668,8 @@ static void test_what_is_asked_of_the_repository(void **state)
         assert_int_equal(control_read_load(false, c[i].body, n, &e), c[i].unload);
     }
     memset(large, ' ', sizeof large);
-    assert_int_equal(control_read_load(true, large, sizeof large, &e), FL_TOO_LARGE);
+    assert_int_equal(control_read_load(true, large, sizeof large, &e), FL_UNSUPPORTED);
+    assert_int_equal(control_read_load(false, large, sizeof large, &e), FL_TOO_LARGE);
 }
 
 static void test_settings_of_traces(void **state)
