@@ -1,7 +1,6 @@
 /* shipment.c - a list of files with their digests; ldd tells the libraries */
 #include "shipment.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -120,38 +119,6 @@ int shipment_add(struct shipment *s, int host, const char *from, const char *to,
     }
     s->file[s->n++] = f;
     return FL_OK;
-}
-
-/* One entry of a folder: a file, or a folder below. Others (sockets, pipes) are passed over. */
-static int add_entry(struct shipment *s, int host, const char *from, const char *to, const char *name,
-                     struct error *e)
-{
-    char path[PATH_MAX], place[PATH_MAX];
-    struct stat st;
-
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", from, name) >= sizeof path ||
-        (size_t)snprintf(place, sizeof place, "%s/%s", to, name) >= sizeof place)
-        return error_set(e, FL_IO, "cannot ship %s/%s: its path is too long", from, name);
-    if (stat(path, &st))
-        return errno == ENOENT ? FL_OK : error_set(e, FL_IO, "cannot ship %s: %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode))
-        return shipment_add_folder(s, host, path, place, e);
-    return S_ISREG(st.st_mode) ? shipment_add(s, host, path, place, e) : FL_OK;
-}
-
-int shipment_add_folder(struct shipment *s, int host, const char *from, const char *to, struct error *e)
-{
-    DIR *d = opendir(from);
-    struct dirent *entry;
-    int rc = FL_OK;
-
-    if (!d)
-        return errno == ENOENT ? FL_OK : error_set(e, FL_IO, "cannot ship %s: %s", from, strerror(errno));
-    while (!rc && (entry = readdir(d)))
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
-            rc = add_entry(s, host, from, to, entry->d_name, e);
-    closedir(d);
-    return rc;
 }
 
 int shipment_glibc(const char *bytes, uint64_t size)

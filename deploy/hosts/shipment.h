@@ -35,10 +35,8 @@ struct shipment {
 int shipment_init(struct shipment *s, const char *id, struct error *e);
 void shipment_free(struct shipment *s);
 
-/* A file, or all files of a folder and of those below it; a folder that is not there is empty. `to` is
- * relative and leads nowhere above; FL_CONFIG. FL_NOT_FOUND, FL_IO. */
+/* A file. `to` is relative and leads nowhere above; FL_CONFIG. FL_NOT_FOUND, FL_IO. */
 int shipment_add(struct shipment *s, int host, const char *from, const char *to, struct error *e);
-int shipment_add_folder(struct shipment *s, int host, const char *from, const char *to, struct error *e);
 /* Programs to bin/, and to lib/ the shared libraries that they are linked with here. A host that has the same
  * library, by name and size, keeps its own; what belongs to glibc is never shipped. FL_NOT_FOUND when a
  * library is missing here. */

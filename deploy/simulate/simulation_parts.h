@@ -47,7 +47,7 @@ struct simulating {
 
     /* counting */
     bool counting, is_over;
-    uint64_t counted_from, area_since, end_by;
+    uint64_t counted_from, area_since;
     int64_t in_system, answers, passed[PIPELINE_MAX_STAGES];
     double area;
 };

@@ -93,9 +93,8 @@ void key_text(char *buf, size_t size, const struct key *k, const void *at);
 int key_set_defaults(struct pipeline *p, struct error *e);
 struct stage_config *pipeline_add_stage(struct pipeline *p);
 struct replica_config *pipeline_add_replica(struct stage_config *s);
-/* Empties a list of mappings ("variants"); the labels; all texts of all keys. */
+/* Empties a list of mappings ("variants"); all texts of all keys. */
 void pipeline_clear_list(struct pipeline *p, const char *path);
-void pipeline_clear_labels(struct pipeline *p);
 void pipeline_clear_texts(struct pipeline *p);
 /* Chooses a host for all that the file gives none, and derives all endpoints. FL_CONFIG, FL_NOMEM. */
 int pipeline_place(struct pipeline *p, struct error *e);

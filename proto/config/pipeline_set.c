@@ -117,19 +117,19 @@ void pipeline_clear_list(struct pipeline *p, const char *path)
     clear((char *)p, list_at(path));
 }
 
-void pipeline_clear_texts(struct pipeline *p)
-{
-    pipeline_clear_labels(p);
-    free_below((char *)p, lists, "");
-}
-
-void pipeline_clear_labels(struct pipeline *p)
+static void clear_labels(struct pipeline *p)
 {
     for (int i = 0; i < p->n_labels; i++)
         free(p->label[i]);
     free(p->label);
     p->label = NULL;
     p->n_labels = 0;
+}
+
+void pipeline_clear_texts(struct pipeline *p)
+{
+    clear_labels(p);
+    free_below((char *)p, lists, "");
 }
 
 /* The first n stay as they are. */
@@ -448,7 +448,7 @@ static int read_labels(struct pipeline *p, const char *path, struct key_source o
     if (!f)
         return key_error(o, false, e, "cannot read labels from %.250s: %s", path,
                          regular || errno == ENOENT ? strerror(errno) : "not a text file");
-    pipeline_clear_labels(p);
+    clear_labels(p);
     p->label = calloc(PIPELINE_MAX_LABELS, sizeof *p->label);
     if (!p->label)
         rc = error_set(e, FL_NOMEM, "out of memory while reading labels");
@@ -573,7 +573,7 @@ int key_start_list(struct pipeline *p, const char *pattern, const int *index, st
     if (l)
         clear(base, l);
     else if (!strcmp(pattern, "labels"))
-        pipeline_clear_labels(p);
+        clear_labels(p);
     else if (snprintf(item, sizeof item, "%s.#", pattern) < (int)sizeof item && (k = key_find(item))) {
         if (is_text(k))
             free_texts(base, k);

@@ -146,7 +146,7 @@ dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnn
     return dnnl_memory_desc_init_by_tag(d, n, dims, type, tag);
 }
 
-void desc_free(dnnl_memory_desc_t *d)
+static void desc_free(dnnl_memory_desc_t *d)
 {
     (void)d;
 }
@@ -274,7 +274,7 @@ dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnn
     return dnnl_memory_desc_create_with_tag(d, n, dims, type, tag);
 }
 
-void desc_free(dnnl_memory_desc_t *d)
+static void desc_free(dnnl_memory_desc_t *d)
 {
     if (*d)
         dnnl_memory_desc_destroy(*d);

@@ -50,7 +50,6 @@ dnnl_data_type_t onednn_type(enum tensor_dtype t);
 desc_view desc_of(const dnnl_memory_desc_t *d);
 dnnl_status_t desc_new(dnnl_memory_desc_t *d, int n, const dnnl_dims_t dims, dnnl_data_type_t type,
                        dnnl_format_tag_t tag);
-void desc_free(dnnl_memory_desc_t *d);
 desc_view desc_in(const_dnnl_primitive_desc_t pd, dnnl_query_t what);
 int memory_new(dnnl_memory_t *m, desc_view d, void *data);
 /* Moves data into another order at load. FL_UNSUPPORTED. */

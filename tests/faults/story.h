@@ -15,9 +15,8 @@
 #include "numbers/shuffle.h"
 #include "deploy/world/world.h"
 
-#define STORY_MAX      160
-#define STORY_HOSTS    3
-#define STORY_REQUESTS 64
+#define STORY_MAX   160
+#define STORY_HOSTS 3
 
 /* Each stands for something that happens to real processes and links. */
 enum kind {

@@ -11,7 +11,6 @@
 
 #define MS     1000000ull
 #define SECOND (1000 * MS)
-#define HOUR   (3600 * SECOND)
 
 enum { FULL, INT8, SMALL, N };
 static uint64_t now;
