@@ -2,7 +2,6 @@
 #include "classroom.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +49,6 @@ static void *run(void *arg)
     uint64_t began = clock_ns();
     struct classroom_result *r = &c->result;
     pthread_setname_np(pthread_self(), "teacher");
-    pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
     r->rc = (c->plan ? teaching_plan : teaching_run)(&r->taught, &c->teaching, &r->error);
     r->seconds = (double)(clock_ns() - began) / NS_PER_S;
     atomic_store(&c->over, true);

@@ -11,5 +11,8 @@
 
 /* For the calling thread, and for those that it makes from now on. */
 void slice_short(bool yes);
+/* Longer turns than others have: whoever is woken is let in at once. Also for those that it makes from now
+ * on. */
+void slice_long(void);
 
 #endif

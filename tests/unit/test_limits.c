@@ -4,12 +4,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/testing.h"
+#include "base/clock.h"
 #include "system/background.h"
 #include "system/limits.h"
+#include "system/slice.h"
 
 static void test_control_groups(void **state)
 {
@@ -134,6 +137,29 @@ static int fall_back_with_session(void)
     return getpriority(PRIO_PROCESS, 0) == 19 && (!after[0] || strstr(after, "nice 10")) ? 0 : 1;
 }
 
+/* How long a turn this thread asks for, in ns; 0: the usual, or a kernel that does not keep it. */
+static uint64_t turn(void)
+{
+    uint8_t attributes[64] = {0};
+    uint64_t runtime = 0;
+    if (!syscall(SYS_sched_getattr, 0, attributes, sizeof attributes, 0))
+        memcpy(&runtime, attributes + 24, sizeof runtime); /* struct sched_attr */
+    return runtime;
+}
+
+/* Whoever wakes is let in at once by one that asks for longer turns than the usual ones. */
+static int turns(void)
+{
+    slice_short(true);
+    if (turn() != 100 * NS_PER_US)
+        return 0; /* before Linux 6.12 */
+    slice_short(false);
+    if (turn() > 3 * NS_PER_MS)
+        return 1;
+    background_enter();
+    return turn() == 4 * NS_PER_MS ? 0 : 1;
+}
+
 /* Whoever shares the session keeps his share. */
 static int fall_back_alone(void)
 {
@@ -149,6 +175,7 @@ static void test_the_background(void **state)
 {
     assert_int_equal(in_child(fall_back_alone), 0);
     assert_int_equal(in_child(fall_back_with_session), 0);
+    assert_int_equal(in_child(turns), 0);
 }
 
 int main(void)
