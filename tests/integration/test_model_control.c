@@ -7,6 +7,7 @@
 #include "tool_world.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -69,11 +70,13 @@ static int end(int fd)
 {
     size_t n = 0;
     ssize_t got;
-    while ((got = recv(fd, reply + n, sizeof reply - 1 - n, 0)) > 0)
-        n += (size_t)got;
+    while ((got = recv(fd, reply + n, sizeof reply - 1 - n, 0)) > 0 || (got < 0 && errno == EINTR))
+        n += got > 0 ? (size_t)got : 0;
     reply[n] = '\0';
+    if (n < 12 || strncmp(reply, "HTTP/1.1 ", 9))
+        fail_msg("no reply but \"%s\", and then %s", reply, got < 0 ? strerror(errno) : "the end");
     close(fd);
-    return n > 12 ? atoi(reply + 9) : 0;
+    return atoi(reply + 9);
 }
 
 static void replies(const char *text)
@@ -120,8 +123,8 @@ static void *ask_on(void *arg)
             begin("POST", "/v2/models/tiny/infer", "Inference-Header-Content-Length: 0\r\n", row, sizeof row);
         size_t n = 0;
         ssize_t got;
-        while ((got = recv(fd, text + n, sizeof text - n, 0)) > 0)
-            n += (size_t)got;
+        while ((got = recv(fd, text + n, sizeof text - n, 0)) > 0 || (got < 0 && errno == EINTR))
+            n += got > 0 ? (size_t)got : 0;
         close(fd);
         a->asked++;
         a->failed += n < 12 || strncmp(text + 9, "200", 3);
