@@ -89,7 +89,7 @@ rolled_out() {
 }
 restarted() { fl restart stage1.0 | grep 'started again'; }
 refuses_a_second() { ! fl up --on slurm 2>again && grep "it is up already, as Slurm's job $(job)" again; }
-ends() { fl down | grep stopped && nothing_left && [ ! -e state/run/job ] && [ ! -e state/run/launch.json ]; }
+ends() { fl down | grep stopped && within 30 nothing_left && [ ! -e state/run/job ] && [ ! -e state/run/launch.json ]; }
 
 allocated() { # the first that ever runs there, as far as its folder knows
     rm -rf state/logs
