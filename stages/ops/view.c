@@ -180,6 +180,14 @@ bool walk_next(struct walk *w)
     for (int64_t i = 0; i < w.inner; i++) \
     ((type *)to->data)[walk_at(&w, 0, i)] = ((const type *)from->data)[walk_at(&w, 1, i)]
 
+/* n > 0 times the element at `one`. */
+static void fill(char *to, const char *one, size_t bytes, size_t n)
+{
+    memcpy(to, one, bytes);
+    for (size_t done = 1; done < n; done *= 2)
+        memcpy(to + done * bytes, to, (done < n - done ? done : n - done) * bytes);
+}
+
 void view_copy(const struct view *from, const struct view *to)
 {
     const struct view *views[] = {to, from};
@@ -189,6 +197,11 @@ void view_copy(const struct view *from, const struct view *to)
         if (w.step[0] == 1 && w.step[1] == 1) {
             memcpy((char *)to->data + w.off[0] * (int64_t)bytes,
                    (const char *)from->data + w.off[1] * (int64_t)bytes, (size_t)w.inner * bytes);
+            continue;
+        }
+        if (w.step[0] == 1 && w.step[1] == 0 && w.inner > 0) {
+            fill((char *)to->data + w.off[0] * (int64_t)bytes,
+                 (const char *)from->data + w.off[1] * (int64_t)bytes, bytes, (size_t)w.inner);
             continue;
         }
         switch (bytes) {
