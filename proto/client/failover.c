@@ -18,7 +18,9 @@
 #define TICK_NS    (20 * NS_PER_MS)
 #define GRACE_NS   (250 * NS_PER_MS) /* so long after its deadline, an answer that says so should be here */
 #define TOKENS     0.2               /* gained per answer */
-#define TIMES      2                 /* that a request is sent to each broker, at most */
+#define TIMES      2                 /* that a request is sent to each broker, at most, .. */
+#define REFUSALS   4                 /* .. those not counted that met a full one after another was lost */
+#define LATELY_NS  (5 * NS_PER_S)
 #define NOWHERE    (-1)
 #define BUCKETS    8192
 
@@ -27,7 +29,7 @@ struct pending {
     zmq_msg_t payload;
     uint64_t deadline_ns, not_before_ns;
     int broker; /* where it is; NOWHERE: to be sent */
-    uint8_t sent[PIPELINE_MAX_BROKERS];
+    uint8_t sent[PIPELINE_MAX_BROKERS], refused;
     bool again; /* the next time is not the first */
     bool cancelled;
     uint64_t sent_ns;        /* when it was sent last */
@@ -327,16 +329,29 @@ static bool asks_another(struct failover *f, struct pending *p, int broker, cons
     return false;
 }
 
-/* It was at a broker that was lost, and all that was there comes to the next at once, which has no room for
- * so much: the hint says when there will be. */
+/* Another one than this is gone, or was given up a moment ago. */
+static bool lost_lately(const struct failover *f, int broker, uint64_t now)
+{
+    for (int i = 0; i < f->n_brokers; i++) {
+        const struct broker_view *b = &f->broker[i];
+        if (i != broker && (now < b->rest_until_ns || (b->gone_ns && now < b->gone_ns + LATELY_NS)))
+            return true;
+    }
+    return false;
+}
+
+/* All that was at a lost broker comes to the next at once, which has no room for so much, nor for what comes
+ * then: the hint says when there will be. */
 static bool waits_for_room(struct failover *f, struct pending *p, int broker, const struct answer *a,
                            uint64_t now)
 {
     uint64_t then = now + a->retry_after_ms * NS_PER_MS;
 
-    if (a->error != FL_OVERLOADED || !p->again || p->broker != broker || p->sent[broker] >= TIMES ||
-        then >= p->deadline_ns || !move(f, p, now))
+    if (a->error != FL_OVERLOADED || (!p->again && !lost_lately(f, broker, now)) || p->broker != broker ||
+        p->refused >= REFUSALS || then >= p->deadline_ns || !move(f, p, now))
         return false;
+    p->refused++;
+    p->sent[broker]--;
     p->not_before_ns += then - now;
     return true;
 }

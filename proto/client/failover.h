@@ -7,11 +7,11 @@
  * Invariants:
  * - Each request that was taken ends in exactly one answer: a broker's, or an error after its deadline.
  * - A request is at one broker at a time, as far as it is known here; it is sent to each at most twice, but
- * to an only one as often as that starts again.
+ * to an only one as often as that starts again. While a broker was lost lately, one that another refuses for
+ * want of room waits as long as it is told, and is sent there again, four times at most.
  * - Requests are sent again only while there are tokens: FAILOVER_MOST at first, then one for so many
- * answers; one that is refused for want of room where it was sent again waits as long as it is told, once. So
- * a client adds a bounded share to the load of brokers that are slow, not gone. Each waits a short time by
- * chance first, so that clients do not all come in one moment.
+ * answers. So a client adds a bounded share to the load of brokers that are slow, not gone. Each waits a
+ * short time by chance first, so that clients do not all come in one moment.
  *
  * Pure: moments come in as arguments, what is to be sent goes out through struct failover_io. One thread.
  */

@@ -206,10 +206,10 @@ static void who_cannot_serve_is_not_the_last_word(void **state)
     assert_true(answer(home, 2, FL_UNAVAILABLE)); /* there is no other */
 }
 
-/* All that a lost broker had comes to the next at once. What was never admitted is refused, as ever. */
-static void what_was_lost_waits_once_until_there_is_room(void **state)
+/* All that a lost broker had comes to the next at once, which has no room for what comes then, either. */
+static void what_was_lost_waits_until_there_is_room(void **state)
 {
-    struct answer full = {.id = 1, .error = FL_OVERLOADED, .retry_after_ms = 300};
+    struct answer full = {.id = 1, .error = FL_OVERLOADED, .retry_after_ms = 300}, over;
     int home, other;
     submit(1);
     submit(2);
@@ -219,14 +219,21 @@ static void what_was_lost_waits_once_until_there_is_room(void **state)
     assert_int_equal(w.requests[other], 2);
     submit(3);
     assert_int_equal(w.to, other);
+    full.id = 3;
     assert_false(failover_answer(w.f, other, &full, w.now));
-    assert_true(answer(other, 3, FL_OVERLOADED)); /* it comes for the first time */
-    pass(290, other);
-    assert_int_equal(w.requests[other], 3);
-    pass(50, other);
-    assert_int_equal(w.requests[other], 4);
-    assert_int_equal(w.last.id, 1);
-    assert_true(failover_answer(w.f, other, &full, w.now)); /* once */
+    assert_true(failover_cancel(w.f, 3, w.now));
+    pass(300, other);
+    assert_true(failover_expired(w.f, w.now, &over));
+    full.id = 1;
+    for (int i = 0; i < 4; i++) {
+        assert_false(failover_answer(w.f, other, &full, w.now));
+        pass(290, other);
+        assert_int_equal(w.requests[other], 3 + i);
+        pass(50, other);
+        assert_int_equal(w.requests[other], 4 + i);
+        assert_int_equal(w.last.id, 1);
+    }
+    assert_true(failover_answer(w.f, other, &full, w.now)); /* often enough */
     full = (struct answer){.id = 2, .error = FL_OVERLOADED, .retry_after_ms = 60000};
     assert_true(failover_answer(w.f, other, &full, w.now)); /* its deadline comes before */
     assert_int_equal(failover_unanswered(w.f), 0);
@@ -273,7 +280,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_broker_that_was_started_again_is_asked_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_may_be_lost_is_sent_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_cannot_serve_is_not_the_last_word, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_was_lost_waits_once_until_there_is_room, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_lost_waits_until_there_is_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_request_ends, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_sent_again_is_bounded, set_up, tear_down),
     };
