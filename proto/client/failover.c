@@ -347,8 +347,9 @@ static bool waits_for_room(struct failover *f, struct pending *p, int broker, co
 {
     uint64_t then = now + a->retry_after_ms * NS_PER_MS;
 
-    if (a->error != FL_OVERLOADED || (!p->again && !lost_lately(f, broker, now)) || p->broker != broker ||
-        p->refused >= REFUSALS || then >= p->deadline_ns || !move(f, p, now))
+    if (f->n_brokers == 1 || a->error != FL_OVERLOADED || p->broker != broker ||
+        (!p->again && !lost_lately(f, broker, now)) || p->refused >= REFUSALS || then >= p->deadline_ns ||
+        !move(f, p, now))
         return false;
     p->refused++;
     p->sent[broker]--;

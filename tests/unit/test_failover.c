@@ -119,7 +119,10 @@ static void an_only_broker_is_waited_for(void **state)
             w.now += NS_PER_MS;
     }
     assert_true(answer(0, 2, FL_OK));
-    down.retry_after_ms = 0; /* the pipeline is going down for good */
+    down.id = 3;
+    down.error = FL_OVERLOADED; /* that is its answer: nobody else's requests are to blame */
+    assert_true(failover_answer(w.f, 0, &down, w.now));
+    down = (struct answer){.id = 1, .error = FL_UNAVAILABLE}; /* the pipeline is going down for good */
     assert_true(failover_answer(w.f, 0, &down, w.now));
 }
 
