@@ -85,6 +85,12 @@ static void replies(const char *text)
         fail_msg("\"%s\" is not in\n%s", text, reply);
 }
 
+static void answers(int want, int status)
+{
+    if (status != want)
+        fail_msg("%d, not %d:\n%s", status, want, reply);
+}
+
 static int get(const char *path)
 {
     return end(begin("GET", path, "", NULL, 0));
@@ -222,9 +228,9 @@ static void it_is_loaded_again_without_a_failed_request(void **state)
     model_of(h, before);
     steady_begin(&load, h, 100);
     begin_to_ask(&asker);
-    assert_int_equal(post(LOAD, ""), 200);
+    answers(200, post(LOAD, ""));
     replies("\r\n\r\n{}");
-    assert_int_equal(get("/v2/models/tiny/ready"), 200);
+    answers(200, get("/v2/models/tiny/ready"));
     assert_replaced(h, pid);
     model_of(h, after);
     assert_string_equal(before, after);
@@ -233,7 +239,7 @@ static void it_is_loaded_again_without_a_failed_request(void **state)
     snprintf(line, sizeof line, "printf '\\062\\001x' >>%.400s/net.onnx", harness_dir(h)); /* a doc_string */
     assert_int_equal(shell(line), 0);
     edit(h, "replicas: 2", "replicas: 3");
-    assert_int_equal(post(LOAD, "{\"parameters\":{}}"), 200);
+    answers(200, post(LOAD, "{\"parameters\":{}}"));
     assert_true(pid_of(h, "stage1.2") > 0);
     assert_replaced(h, pid);
     model_of(h, after);
@@ -260,37 +266,37 @@ static void unloaded_it_refuses_until_it_is_loaded(void **state)
     struct error e;
     (void)state;
 
-    assert_int_equal(infer(), 200);
+    answers(200, infer());
     assert_int_equal(native(h, &a, &e) | (int)a.error, FL_OK);
-    assert_int_equal(post(UNLOAD, "{\"parameters\":{\"unload_dependents\":true}}"), 200);
+    answers(200, post(UNLOAD, "{\"parameters\":{\"unload_dependents\":true}}"));
     assert_false(process_alive(&worker)); /* its memory is free when the answer comes */
-    assert_int_equal(post(INDEX, "{}"), 200);
+    answers(200, post(INDEX, "{}"));
     replies("\"state\":\"UNAVAILABLE\",\"reason\":\"unloaded\"");
-    assert_int_equal(post(INDEX, "{\"ready\":true}"), 200);
+    answers(200, post(INDEX, "{\"ready\":true}"));
     replies("\r\n\r\n[]");
-    assert_int_equal(get("/v2/health/live"), 200);
-    assert_int_equal(get("/v2/health/ready"), 503);
-    assert_int_equal(get("/v2/models/tiny/ready"), 503);
-    assert_int_equal(get("/v2/models/tiny"), 503);
+    answers(200, get("/v2/health/live"));
+    answers(503, get("/v2/health/ready"));
+    answers(503, get("/v2/models/tiny/ready"));
+    answers(503, get("/v2/models/tiny"));
     replies("Request for unknown model: 'tiny' is not at ready state");
-    assert_int_equal(infer(), 503);
+    answers(503, infer());
     replies("Request for unknown model: 'tiny' is not at ready state");
     assert_int_equal(native(h, &a, &e), FL_OK);
     assert_int_equal(a.error, FL_UNAVAILABLE);
     assert_non_null(strstr(a.text, "Request for unknown model: 'tiny' is not at ready state"));
     tool_ok(h, "status", "");
     assert_said("unloaded over HTTP");
-    assert_int_equal(get("/metrics"), 200);
+    answers(200, get("/metrics"));
     replies("freezeline_unloaded{model=\"tiny\"} 1");
     assert_int_equal(refused(h), 2);
-    assert_int_equal(post(UNLOAD, ""), 200); /* once more is as good as once */
+    answers(200, post(UNLOAD, "")); /* once more is as good as once */
 
-    assert_int_equal(post(LOAD, ""), 200);
-    assert_int_equal(get("/v2/health/ready"), 200);
-    assert_int_equal(get("/v2/models/tiny"), 200);
-    assert_int_equal(infer(), 200);
+    answers(200, post(LOAD, ""));
+    answers(200, get("/v2/health/ready"));
+    answers(200, get("/v2/models/tiny"));
+    answers(200, infer());
     assert_int_equal(native(h, &a, &e) | (int)a.error, FL_OK);
-    assert_int_equal(post(INDEX, "{\"ready\":true}"), 200);
+    answers(200, post(INDEX, "{\"ready\":true}"));
     replies("\"state\":\"READY\",\"reason\":\"\"");
     for (int i = 0; i < WORKERS; i++)
         assert_true(pid_of(h, workers[i]) > 0);
@@ -308,26 +314,26 @@ static void what_is_wrong_with_the_files_is_told(void **state)
 
     pids_of(h, pid);
     edit(h, "deadline_ms: 150000", "deadline_ms: 140000");
-    assert_int_equal(post(LOAD, ""), 400);
+    answers(400, post(LOAD, ""));
     replies("failed to load 'tiny', `broker.deadline_ms` has changed");
     replies("freezeline apply");
     edit(h, "deadline_ms: 140000", "deadline_ms: 150000");
     snprintf(line, sizeof line, "echo nonsense >%.400s/net.onnx", harness_dir(h));
     assert_int_equal(shell(line), 0);
-    assert_int_equal(post(LOAD, ""), 400);
+    answers(400, post(LOAD, ""));
     replies("failed to load 'tiny', ");
     pids_of(h, now);
     assert_memory_equal(pid, now, sizeof pid);
-    assert_int_equal(infer(), 200);
-    assert_int_equal(post(UNLOAD, ""), 200);
-    assert_int_equal(post(LOAD, ""), 400);
-    assert_int_equal(infer(), 503);
+    answers(200, infer());
+    answers(200, post(UNLOAD, ""));
+    answers(400, post(LOAD, ""));
+    answers(503, infer());
     snprintf(line, sizeof line,
              "cp tests/data/tiny.onnx %.400s/net.onnx && printf '\\062\\001x' >>%.400s/net.onnx",
              harness_dir(h), harness_dir(h));
     assert_int_equal(shell(line), 0);
-    assert_int_equal(post(LOAD, ""), 200); /* another model than served before */
-    assert_int_equal(infer(), 200);
+    answers(200, post(LOAD, "")); /* another model than served before */
+    answers(200, infer());
     tool_ok(h, "down", "");
     finish(h);
 }
@@ -356,11 +362,11 @@ static void orders_are_carried_out_one_after_another(void **state)
     close(first);
     second = begin("POST", UNLOAD, "", "", 0);
     third = begin("POST", LOAD, "", "", 0);
-    assert_int_equal(infer(), 200); /* the door's thread waits for none of them */
-    assert_int_equal(get("/v2/health/ready"), 200);
-    assert_int_equal(end(second), 200);
-    assert_int_equal(end(third), 200);
-    assert_int_equal(infer(), 200);
+    answers(200, infer()); /* the door's thread waits for none of them */
+    answers(200, get("/v2/health/ready"));
+    answers(200, end(second));
+    answers(200, end(third));
+    answers(200, infer());
     assert_replaced(h, pid);
     tool_ok(h, "down", "");
     finish(h);
@@ -377,17 +383,17 @@ static void without_a_supervisor_it_admits_or_says_what_to_do(void **state)
     pids_of(h, pid);
     assert_true(process_signal(&it, SIGKILL));
     assert_true(process_wait_gone(&it, 10000));
-    assert_int_equal(post(LOAD, ""), 503);
+    answers(503, post(LOAD, ""));
     replies("no supervisor of this broker's host tends the pipeline: `freezeline up` starts one");
-    assert_int_equal(infer(), 200);
-    assert_int_equal(post(UNLOAD, ""), 200);
-    assert_int_equal(infer(), 503);
-    assert_int_equal(post(LOAD, ""), 200);
-    assert_int_equal(infer(), 200);
+    answers(200, infer());
+    answers(200, post(UNLOAD, ""));
+    answers(503, infer());
+    answers(200, post(LOAD, ""));
+    answers(200, infer());
     pids_of(h, now);
     assert_memory_equal(pid, now, sizeof pid);
     tool_ok(h, "up", "");
-    assert_int_equal(post(LOAD, ""), 200);
+    answers(200, post(LOAD, ""));
     assert_replaced(h, pid);
     tool_ok(h, "down", "");
     finish(h);
@@ -401,22 +407,22 @@ static void a_broker_that_starts_again_is_loaded_again(void **state)
     struct replaced broker = {h, "broker", pid_of(h, "broker")};
     (void)state;
 
-    assert_int_equal(post(UNLOAD, ""), 200);
+    answers(200, post(UNLOAD, ""));
     before = process_of(h, "broker");
     assert_true(process_signal(&before, SIGTERM));
     harness_until(is_replaced, &broker, 60, "the broker starts again");
     find_port(h);
-    assert_int_equal(infer(), 503);
-    assert_int_equal(post(LOAD, ""), 200);
+    answers(503, infer());
+    answers(200, post(LOAD, ""));
     harness_until(is_ready, NULL, 60, "it is ready");
-    assert_int_equal(infer(), 200);
+    answers(200, infer());
 
-    assert_int_equal(post(UNLOAD, ""), 200);
+    answers(200, post(UNLOAD, ""));
     tool_ok(h, "apply", ""); /* starts workers, and admits nothing */
     assert_true(pid_of(h, "stage1.1") > 0);
-    assert_int_equal(infer(), 503);
-    assert_int_equal(post(LOAD, ""), 200);
-    assert_int_equal(infer(), 200);
+    answers(503, infer());
+    answers(200, post(LOAD, ""));
+    answers(200, infer());
     tool_ok(h, "down", "");
     finish(h);
 }
@@ -467,10 +473,10 @@ static void caches_go_with_their_model(void **state)
     harness_until(answers_from_caches, h, 60, "the caches answer");
     snprintf(line, sizeof line, "printf '\\062\\001x' >>%.400s/net.onnx", harness_dir(h));
     assert_int_equal(shell(line), 0);
-    assert_int_equal(post(LOAD, ""), 400);
+    answers(400, post(LOAD, ""));
     replies("were built for another model");
     build(h);
-    assert_int_equal(post(LOAD, ""), 200);
+    answers(200, post(LOAD, ""));
     harness_until(answers_from_caches, h, 60, "the new caches answer");
     tool_ok(h, "down", "");
     finish(h);
@@ -484,18 +490,18 @@ static void nobody_may_who_is_not_asked(void **state)
                                        "broker: {http: '127.0.0.1:0'}\n");
     (void)state;
 
-    assert_int_equal(post(UNLOAD, ""), 403);
+    answers(403, post(UNLOAD, ""));
     replies("broker.model_control: true");
-    assert_int_equal(post(LOAD, ""), 403);
-    assert_int_equal(infer(), 200);
+    answers(403, post(LOAD, ""));
+    answers(200, infer());
     edit(h, "broker: {", "broker: {model_control: true, ");
     tool_ok(h, "apply", "");
     find_port(h);
-    assert_int_equal(end(begin("POST", UNLOAD, "Origin: http://127.0.0.1:1\r\n", "", 0)), 403);
-    assert_int_equal(end(begin("POST", UNLOAD, "Sec-Fetch-Site: cross-site\r\n", "", 0)), 403);
-    assert_int_equal(infer(), 200);
-    assert_int_equal(post(UNLOAD, ""), 200);
-    assert_int_equal(infer(), 503);
+    answers(403, end(begin("POST", UNLOAD, "Origin: http://127.0.0.1:1\r\n", "", 0)));
+    answers(403, end(begin("POST", UNLOAD, "Sec-Fetch-Site: cross-site\r\n", "", 0)));
+    answers(200, infer());
+    answers(200, post(UNLOAD, ""));
+    answers(503, infer());
     tool_ok(h, "down", "");
     finish(h);
 }
