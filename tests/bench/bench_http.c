@@ -16,24 +16,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "client/client.h"
-#include "deploy/load/inputs.h"
-#include "deploy/model/model_shape.h"
-#include "deploy/tool/arguments.h"
 #include "deploy/tool/statistics.h"
+#include "asking.h"
 
 #define FIRST 50 /* pairs that are not counted */
 
 struct bench {
-    struct pipeline_arguments where;
-    const char *data_spec;
+    struct asking ask;
     int pairs, fd;
-    struct pipeline *pipeline;
-    struct model_shape model;
-    struct dataset *data;
-    struct traffic *traffic;
-    struct inputs *inputs;
-    struct client *client;
     double *us[2], *more;
 };
 
@@ -45,7 +35,7 @@ static int dial(struct bench *b, struct error *e)
     struct sockaddr_in a = {.sin_family = AF_INET};
     char address[64];
     int yes = 1;
-    snprintf(address, sizeof address, "%s", b->pipeline->broker.http ? b->pipeline->broker.http : "");
+    snprintf(address, sizeof address, "%s", b->ask.pipeline->broker.http ? b->ask.pipeline->broker.http : "");
     char *port = strrchr(address, ':');
     if (!port)
         return error_set(e, FL_USAGE, "the pipeline file has no `broker.http: ADDRESS:PORT`");
@@ -54,7 +44,7 @@ static int dial(struct bench *b, struct error *e)
     if (inet_pton(AF_INET, address, &a.sin_addr) != 1)
         return error_set(e, FL_USAGE, "'%s' is no IPv4 address", address);
     if ((b->fd = socket(AF_INET, SOCK_STREAM, 0)) < 0 || connect(b->fd, (struct sockaddr *)&a, sizeof a))
-        return error_set(e, FL_UNAVAILABLE, "nobody listens at %s", b->pipeline->broker.http);
+        return error_set(e, FL_UNAVAILABLE, "nobody listens at %s", b->ask.pipeline->broker.http);
     setsockopt(b->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     return FL_OK;
 }
@@ -84,7 +74,7 @@ static int ask_http(struct bench *b, const struct tensor *input, struct error *e
     int n = snprintf(head, sizeof head,
                      "POST /v2/models/%s/infer HTTP/1.1\r\nHost: x\r\nInference-Header-Content-Length: 0\r\n"
                      "Content-Length: %zu\r\n\r\n",
-                     b->pipeline->name, bytes);
+                     b->ask.pipeline->name, bytes);
     struct iovec parts[] = {{head, (size_t)n}, {input->data, bytes}};
     const struct msghdr m = {.msg_iov = parts, .msg_iovlen = 2};
     if (sendmsg(b->fd, &m, MSG_NOSIGNAL) != n + (ssize_t)bytes)
@@ -96,18 +86,16 @@ static int ask_native(struct bench *b, const struct tensor *input, struct error 
 {
     const struct client_request r = {.input = *input};
     struct answer a;
-    int n, rc = client_ask(b->client, &r, &a, NULL, 0, &n, e);
+    int n, rc = client_ask(b->ask.client, &r, &a, NULL, 0, &n, e);
     return rc || !a.error ? rc : error_set(e, (enum fl_code)a.error, "answered with an error");
 }
 
 static int run(struct bench *b, struct error *e)
 {
     for (int i = -FIRST; i < b->pairs; i++) {
-        struct traffic_pick pick;
         const struct tensor *input;
         double us[2];
-        inputs_prepare(b->inputs);
-        input = inputs_take(b->inputs, &pick);
+        input = asking_next(&b->ask);
         for (int k = 0; k < 2; k++) { /* who comes first takes turns, too */
             int way = (i + k) & 1;
             uint64_t began = clock_ns();
@@ -127,17 +115,11 @@ static int run(struct bench *b, struct error *e)
 
 static int measure(struct bench *b, struct error *e)
 {
-    struct dataset_options o = {
-        .pipeline = b->pipeline, .input = &b->model.input, .classes = b->model.classes};
     size_t n = (size_t)b->pairs;
     int64_t low, high;
     double more;
     int rc;
-    if ((rc = model_shape_load(&b->model, b->pipeline, e)) ||
-        (rc = dataset_open(&b->data, b->data_spec, &o, e)) ||
-        (rc = traffic_new(&b->traffic, "order", dataset_count(b->data), 1, e)) ||
-        (rc = inputs_new(&b->inputs, b->data, b->traffic, e)) ||
-        (rc = client_new(&b->client, b->pipeline, e)) || (rc = dial(b, e)))
+    if ((rc = asking_open(&b->ask, e)) || (rc = dial(b, e)))
         return rc;
     if (!(b->us[0] = calloc(n, sizeof(double))) || !(b->us[1] = calloc(n, sizeof(double))) ||
         !(b->more = calloc(n, sizeof(double))))
@@ -147,7 +129,7 @@ static int measure(struct bench *b, struct error *e)
     more = statistics_summary(b->more, b->pairs).p50;
     statistics_quantile_ranks(b->pairs, 0.5, &low, &high);
     printf("%d pairs, %lld bytes: p50 %.1f us by the native client, %.1f us over HTTP, %.1f us more",
-           b->pairs, (long long)tensor_bytes(&b->model.input), statistics_summary(b->us[0], b->pairs).p50,
+           b->pairs, (long long)tensor_bytes(&b->ask.model.input), statistics_summary(b->us[0], b->pairs).p50,
            statistics_summary(b->us[1], b->pairs).p50, more);
     if (low > 0 && high <= b->pairs)
         printf(" [%.1f .. %.1f]", b->more[low - 1], b->more[high - 1]); /* sorted by now */
@@ -160,17 +142,14 @@ int main(int argc, char **argv)
     static struct bench b = {.pairs = 5000};
     struct error e = {0};
     const struct argument table[] = {
-        ARGUMENTS_PIPELINE(b.where),
-        OPTION_TEXT("data", b.data_spec, "D", "what to ask"),
+        ASKING_OPTIONS(b.ask),
         OPTION_INT("requests", b.pairs, "N", "each way (5000)", 10, 10000000),
         {0},
     };
     int rc = arguments_parse(&usage, table, argc, argv, NULL, &e);
     if (rc == ARGUMENTS_HELPED)
         return 0;
-    if (!rc && !b.data_spec)
-        rc = error_set(&e, FL_USAGE, "--data is missing");
-    if (rc || (rc = arguments_load(&b.pipeline, &b.where, &e)) || (rc = measure(&b, &e)))
+    if (rc || (rc = measure(&b, &e)))
         fprintf(stderr, "bench_http: %s\n", e.text);
     return rc ? 1 : 0;
 }

@@ -17,13 +17,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "client/client.h"
-#include "deploy/load/inputs.h"
-#include "deploy/model/model_shape.h"
 #include "deploy/process/process.h"
-#include "deploy/tool/arguments.h"
 #include "deploy/tool/state.h"
 #include "deploy/tool/statistics.h"
+#include "asking.h"
 
 #define SETTLES_NS (100 * NS_PER_MS) /* after the learner was stopped or let go, not counted */
 #define DRAWS      1000
@@ -34,16 +31,9 @@ struct slice {
 };
 
 struct bench {
-    struct pipeline_arguments where;
-    const char *data_spec;
+    struct asking ask;
     double rate, slice_s;
     int pairs;
-    struct pipeline *pipeline;
-    struct model_shape model;
-    struct dataset *data;
-    struct traffic *traffic;
-    struct inputs *inputs;
-    struct client *client;
     struct process learner;
     struct slice *slice[2]; /* beside the learner, alone */
     double cpu_s, *scratch;
@@ -73,14 +63,12 @@ static int run_slice(struct bench *b, struct slice *s, bool beside, struct error
     for (int i = 0; i < most; i++) {
         uint64_t due = began + SETTLES_NS + (uint64_t)i * gap;
         struct client_request r = {0};
-        struct traffic_pick pick;
         struct answer a;
         int n, rc;
-        inputs_prepare(b->inputs);
-        r.input = *inputs_take(b->inputs, &pick);
+        r.input = *asking_next(&b->ask);
         r.flags = i % 2 ? JOB_NO_CACHE : 0; /* no sample */
         sleep_until(due);
-        if ((rc = client_ask(b->client, &r, &a, NULL, 0, &n, e)))
+        if ((rc = client_ask(b->ask.client, &r, &a, NULL, 0, &n, e)))
             return rc;
         b->answered += !a.error;
         b->failed += a.error != 0;
@@ -148,17 +136,11 @@ static void tell(const struct bench *b)
 
 static int measure(struct bench *b, struct error *e)
 {
-    struct dataset_options o = {
-        .pipeline = b->pipeline, .input = &b->model.input, .classes = b->model.classes};
     char path[STATE_PATH_BYTES];
     struct slice warm = {0};
     int rc;
-    if ((rc = model_shape_load(&b->model, b->pipeline, e)) ||
-        (rc = dataset_open(&b->data, b->data_spec, &o, e)) ||
-        (rc = traffic_new(&b->traffic, "order", dataset_count(b->data), 1, e)) ||
-        (rc = inputs_new(&b->inputs, b->data, b->traffic, e)) ||
-        (rc = client_new(&b->client, b->pipeline, e)) ||
-        (rc = state_path(path, b->pipeline, e, "run/learner0.pid")) || (rc = process_load(&b->learner, path)))
+    if ((rc = asking_open(&b->ask, e)) || (rc = state_path(path, b->ask.pipeline, e, "run/learner0.pid")) ||
+        (rc = process_load(&b->learner, path)))
         return rc == FL_NOT_FOUND ? error_set(e, rc, "no learner runs here: %s", path) : rc;
     b->scratch = calloc((size_t)(b->rate * b->slice_s) * (size_t)b->pairs, sizeof *b->scratch);
     for (int k = 0; k < 2; k++)
@@ -182,8 +164,7 @@ int main(int argc, char **argv)
     static struct bench b = {.rate = 200, .slice_s = 1, .pairs = 40};
     struct error e = {0};
     const struct argument table[] = {
-        ARGUMENTS_PIPELINE(b.where),
-        OPTION_TEXT("data", b.data_spec, "D", "what to ask"),
+        ASKING_OPTIONS(b.ask),
         OPTION_NUMBER("rate", b.rate, "R", "requests a second (200)", 1, 10000),
         OPTION_NUMBER("slice", b.slice_s, "S", "seconds of a slice (1)", 0.1, 60),
         OPTION_INT("pairs", b.pairs, "N", "pairs of slices (40)", 2, 10000),
@@ -192,9 +173,7 @@ int main(int argc, char **argv)
     int rc = arguments_parse(&usage, table, argc, argv, NULL, &e);
     if (rc == ARGUMENTS_HELPED)
         return 0;
-    if (!rc && !b.data_spec)
-        rc = error_set(&e, FL_USAGE, "--data is missing");
-    if (rc || (rc = arguments_load(&b.pipeline, &b.where, &e)) || (rc = measure(&b, &e)))
+    if (rc || (rc = measure(&b, &e)))
         fprintf(stderr, "bench_learner: %s\n", e.text);
     return rc ? 1 : 0;
 }
