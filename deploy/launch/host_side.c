@@ -106,7 +106,7 @@ int host_side_check(const struct pipeline *p, struct error *e)
 int host_side_watch(const struct pipeline *p, int wait_s, struct error *e)
 {
     uint64_t began = clock_ns(), wait_ns = (uint64_t)wait_s * NS_PER_S;
-    char missing[200] = "", said[16];
+    char missing[280] = "", said[16];
     bool seen = false;
 
     for (;;) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "config/endpoint.h"
 #include "deploy/hosts/slurm_job.h"
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
@@ -18,11 +19,12 @@
 #include "deploy/process/serving.h"
 #include "deploy/process/word.h"
 
-#define ASK_MS   1000
-#define CHECK_MS 60000
-#define WATCH_S  "10"
-#define WATCH_MS 60000
-#define DOWN_MS  60000
+#define ASK_MS      1000
+#define CHECK_MS    60000
+#define WATCH_S     "10"
+#define WATCH_MS    60000
+#define DOWN_MS     60000
+#define WORDS_BYTES 300
 #define SLURM_DRAIN_S \
     "10" /* scancel asks all supervisors at once to end; KillWait is 30 s where nobody set it */
 
@@ -30,8 +32,8 @@ struct starting {
     struct fleet fleet;
     const struct up_hosts *up;
     uint64_t until_ns;
-    atomic_bool failed; /* on some host: the others need not be waited for */
-    char waiting[PIPELINE_MAX_HOSTS][200];
+    atomic_bool failed;                            /* on some host: the others need not be waited for */
+    char waiting[PIPELINE_MAX_HOSTS][WORDS_BYTES]; /* what each host said last */
 };
 
 static int check(struct transport *t, int host, void *arg, struct error *e)
@@ -68,14 +70,17 @@ static int watch(struct transport *t, int host, void *arg, struct error *e)
 {
     static const char *const words[] = {"supervise", "--watch", WATCH_S, NULL};
     struct starting *s = arg;
+    char *said = s->waiting[host], before[WORDS_BYTES] = "";
     int rc;
 
     (void)t;
     for (;;) {
-        char *said = s->waiting[host];
-        if ((rc = fleet_ask(&s->fleet, host, words, WATCH_MS, said, sizeof s->waiting[0], e)) ||
+        if ((rc = fleet_ask(&s->fleet, host, words, WATCH_MS, said, sizeof before, e)) ||
             !strcmp(said, "ready"))
             break;
+        if (strcmp(said, before))
+            fprintf(stderr, "%s: %s\n", s->fleet.host[host].name, said);
+        strcpy(before, said);
         if (interrupt_seen())
             rc = error_set(e, FL_CANCELLED, "stopped before the pipeline was ready");
         else if (clock_ns() > s->until_ns)
@@ -218,6 +223,33 @@ static int check_redis(const struct pipeline *p, struct error *e)
     return FL_OK;
 }
 
+static bool is_loopback(const char *address)
+{
+    char endpoint[300];
+
+    snprintf(endpoint, sizeof endpoint,
+             strchr(address, ':') && *address != '[' ? "tcp://[%s]:1" : "tcp://%s:1", address);
+    return endpoint_is_loopback(endpoint);
+}
+
+/* Where others are elsewhere, nobody reaches a host at an address that each machine has for itself. */
+static int check_addresses(const struct pipeline *p, struct error *e)
+{
+    int own = -1, n = 0;
+
+    for (int i = 0; i < p->n_hosts; i++)
+        if (is_loopback(p->host[i].address)) {
+            own = i;
+            n++;
+        }
+    if (!n || n == p->n_hosts)
+        return FL_OK;
+    return error_set(e, FL_CONFIG,
+                     "hosts.%d.address: %s is each machine's own: give the address by which the other hosts "
+                     "reach host %s",
+                     own, p->host[own].address, p->host[own].name);
+}
+
 int up_hosts(const struct up_hosts *u, struct error *e)
 {
     static struct status_reply said; /* large */
@@ -228,7 +260,8 @@ int up_hosts(const struct up_hosts *u, struct error *e)
 
     if ((rc = state_path(path, u->pipeline, e, "run")) || (rc = state_make(path, e)) ||
         (rc = state_path(path, u->pipeline, e, "logs")) || (rc = state_make(path, e)) ||
-        (rc = check_redis(u->pipeline, e)) || (rc = fleet_lock(&lock, u->pipeline, e)))
+        (rc = check_redis(u->pipeline, e)) || (rc = check_addresses(u->pipeline, e)) ||
+        (rc = fleet_lock(&lock, u->pipeline, e)))
         return rc;
     rc = fleet_load(&old, u->pipeline, e);
     if (!rc && !running_ask(u->pipeline, ASK_MS, &said, NULL)) {

@@ -2,6 +2,7 @@
 #include "failure.h"
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,23 +104,65 @@ int failure_explain(const struct pipeline *p, struct error *e)
                      reason[0] ? reason : "it left no word");
 }
 
-void failure_name_missing(const struct pipeline *p, char *buf, size_t size)
+static void add(char *buf, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void add(char *buf, size_t size, const char *format, ...)
 {
-    struct status_reply *s = calloc(1, sizeof *s);
+    size_t used = strlen(buf);
+    va_list list;
+
+    va_start(list, format);
+    if (used)
+        used += (size_t)snprintf(buf + used, size - used, ", ");
+    if (used < size)
+        vsnprintf(buf + used, size - used, format, list);
+    va_end(list);
+}
+
+static void name_not_ready(const struct pipeline *p, const struct status_reply *s, char *buf, size_t size)
+{
     struct role role[ROLES_MAX];
     int n = 0;
 
-    snprintf(buf, size, "the broker does not answer");
-    if (s && !running_ask(p, ASK_MS, s, NULL) && !roles_list(p, role, &n, NULL))
-        buf[0] = '\0';
+    if (roles_list(p, role, &n, NULL))
+        return;
     for (int i = 0; i < n; i++) {
         const struct process_status *told = roles_told(s, role[i].name);
-        size_t used = strlen(buf);
         if (role[i].kind != ROLE_KIND_STAGE && role[i].kind != ROLE_KIND_CACHE)
             continue;
         if (!told || strcmp(told->state, "ready"))
-            snprintf(buf + used, size - used, "%s%s is %s", used ? ", " : "", role[i].name,
-                     told ? told->state : "not heard of");
+            add(buf, size, "%s is %s", role[i].name, told ? told->state : "not heard of");
+    }
+}
+
+/* Workers of this host that say whom of the next stage they reach, and do not reach all. */
+static void name_unreached(const struct pipeline *p, const struct status_reply *s, char *buf, size_t size)
+{
+    for (int i = 0; i < s->n_processes; i++) {
+        const struct process_status *from = &s->process[i];
+        int next = (int)from->stage + 1;
+        if (from->role != ROLE_STAGE || !(from->last.reaches & REACHES_TOLD) || next >= p->n_stages ||
+            (int)from->replica >= p->stage[next - 1].n_replicas ||
+            (p->n_hosts && p->here >= 0 &&
+             pipeline_host(p, p->stage[next - 1].replica[from->replica].host) != p->here))
+            continue;
+        for (int k = 0; k < p->stage[next].n_replicas; k++)
+            if (!(from->last.reaches >> k & 1))
+                add(buf, size, "stage%u.%u does not reach stage%d.%d at %s", from->stage, from->replica, next,
+                    k, p->stage[next].replica[k].endpoint);
+    }
+}
+
+void failure_name_missing(const struct pipeline *p, char *buf, size_t size)
+{
+    struct status_reply *s = calloc(1, sizeof *s);
+    struct error why = {.text = "no memory"};
+
+    buf[0] = '\0';
+    if (!s || running_ask(p, ASK_MS, s, &why)) {
+        snprintf(buf, size, "%s", why.text);
+    } else {
+        name_not_ready(p, s, buf, size);
+        name_unreached(p, s, buf, size);
     }
     free(s);
 }

@@ -9,8 +9,7 @@ static bool starts(const char *s, const char *with)
     return !strncmp(s, with, strlen(with));
 }
 
-/* True for ipc://, inproc:// and tcp:// to this host itself. */
-static bool is_loopback(const char *endpoint)
+bool endpoint_is_loopback(const char *endpoint)
 {
     const char *host = endpoint + 6;
     if (starts(endpoint, "ipc://") || starts(endpoint, "inproc://"))
@@ -55,7 +54,7 @@ int endpoint_check(const char *endpoint, const struct security *s, struct error 
         return error_set(e, FL_CONFIG,
                          "the path of `%.150s` is longer than the %d bytes that a socket can have", endpoint,
                          ENDPOINT_MAX_IPC_PATH);
-    if (is_loopback(endpoint) || security_beyond_loopback(s))
+    if (endpoint_is_loopback(endpoint) || security_beyond_loopback(s))
         return FL_OK;
     return error_set(
         e, FL_CONFIG,

@@ -14,6 +14,9 @@
  * long, or when it is not loopback and `s` does not let it be. */
 int endpoint_check(const char *endpoint, const struct security *s, struct error *e);
 
+/* ipc://, inproc://, and tcp:// to what each machine has for itself. */
+bool endpoint_is_loopback(const char *endpoint);
+
 /* FL_CONFIG when it is one to listen at but not one to connect to: tcp with a host of * (0.0.0.0, [::]) or
  * without a port of its own. */
 int endpoint_connectable(const char *endpoint, struct error *e);

@@ -377,6 +377,23 @@ ipv6_and_long_paths() {
         answers "$work/six.yaml" | diff "$work/one.answers" - && fl down -c "$work/six.yaml" && nothing_left
 }
 check "a name with several addresses" several_addresses
+# As behind a packet filter that lets ssh through, but nothing from b to c.
+way_that_is_blocked() {
+    $world exec 2 ip neigh replace 10.77.0.3 lladdr 02:00:00:00:00:99 dev eth0 nud permanent
+    $world exec 0 sh -c "echo \$\$ >'$work/starter'; exec '$build/freezeline' up -c '$three' --on ssh \
+        --set 'stages.0.replicas=[{host: b}]' --set 'stages.1.replicas=[{host: c}]'" >"$work/blocked" 2>&1 &
+    starter=$!
+    within 100 grep '^b: waiting: stage0.0 does not reach stage1.0 at tcp://10.77.0.3:' "$work/blocked"
+    ok=$?
+    $world exec 0 kill "$(cat "$work/starter")"
+    wait "$starter"
+    $world exec 2 ip neigh del 10.77.0.3 dev eth0
+    cat "$work/blocked"
+    [ $ok = 0 ] && nothing_left
+}
+check "an address of loopback" says 'hosts.0.address: 127.0.0.1 is each machine.s own' \
+    fl up -c "$three" --on ssh --set hosts.0.address=127.0.0.1
+check "a way that is blocked" way_that_is_blocked
 check "an address of another machine" says 'host b: .*this machine has no such address' \
     fl up -c "$three" --on ssh --set hosts.1.ssh=h1
 check "IPv6, and a state directory with a long path" ipv6_and_long_paths
