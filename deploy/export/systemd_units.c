@@ -2,7 +2,8 @@
  *
  * The services restrict themselves to what a process of a pipeline does: it reads everything, writes in the
  * state directory, speaks over sockets. Memory that is written may be executed, since oneDNN compiles its
- * kernels.
+ * kernels. Each process may restrict itself further (hardening.h, confine.h), which @system-service does not
+ * let it.
  */
 #include <pwd.h>
 #include <stdlib.h>
@@ -32,7 +33,8 @@ static const char sandbox[] = "NoNewPrivileges=yes\n"
                               "RestrictSUIDSGID=yes\n"
                               "LockPersonality=yes\n"
                               "SystemCallArchitectures=native\n"
-                              "SystemCallFilter=@system-service\n"
+                              "SystemCallFilter=@system-service seccomp landlock_create_ruleset "
+                              "landlock_add_rule landlock_restrict_self\n"
                               "SystemCallErrorNumber=EPERM\n"
                               "UMask=0077\n";
 
