@@ -14,16 +14,61 @@
 #define REACH_MS 300
 #define AWAIT_MS 2000 /* for a connection, where it has no other bound */
 
-/* No reply came in time: connects once to find out why, for the message. */
-int ask_silence_error(const struct client *c, const char *endpoint, int timeout_ms, struct error *e)
+static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
 {
+    struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
+    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, &c->security, e);
+}
+
+/* What becomes of the next handshake, as libzmq's event; 0: nothing, in this time. */
+static int handshake(struct client *c, const char *endpoint, int timeout_ms)
+{
+    void *socket, *events = zmq_socket(c->context, ZMQ_PAIR);
+    uint16_t event = 0;
+    char name[48];
+
+    snprintf(name, sizeof name, "inproc://handshake.%p", events);
+    if (events && !open_socket(c, &socket, endpoint, NULL)) {
+        zmq_setsockopt(events, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
+        if (!zmq_socket_monitor(socket, name,
+                                ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                                    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                                    ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) &&
+            !zmq_connect(events, name))
+            zmq_recv(events, &event, sizeof event, 0); /* the first frame begins with the event */
+        zmq_socket_monitor(socket, NULL, 0);
+        zmq_close(socket);
+    }
+    if (events)
+        zmq_close(events);
+    return event;
+}
+
+static const char *why_silent(int event)
+{
+    switch (event) {
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+        return "does not let in this key: it is unknown there, has expired or was revoked; who runs it gives "
+               "another by `freezeline keys add NAME`";
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+    case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        return "has another key than `broker:` in client.key says, or none: is it another pipeline's?";
+    default:
+        return "is there but does not reply: see `freezeline logs broker`";
+    }
+}
+
+/* No reply came in time: connects once to find out why, for the message. */
+int ask_silence_error(struct client *c, const char *endpoint, int timeout_ms, struct error *e)
+{
+    int wait_ms = timeout_ms < REACH_MS ? timeout_ms : REACH_MS;
     struct error why = {0};
 
-    if (e && address_reach(endpoint, timeout_ms < REACH_MS ? timeout_ms : REACH_MS, &why))
+    if (e && address_reach(endpoint, wait_ms, &why))
         return error_set(e, FL_UNAVAILABLE, "the broker does not reply: %.400s", why.text);
-    return error_set(e, FL_UNAVAILABLE,
-                     "the broker at %s is there but does not reply%s: see `freezeline logs broker`", endpoint,
-                     c->keys ? ", maybe it does not let in this key, or is none of this pipeline" : "");
+    return error_set(
+        e, FL_UNAVAILABLE, "the broker at %.150s %s", endpoint,
+        why_silent(e && c->security.mode == SECURITY_CURVE ? handshake(c, endpoint, wait_ms) : 0));
 }
 
 /* While keys are rotated, nothing is queued for a broker that is not connected (socket.c): so it is waited
@@ -42,12 +87,6 @@ int ask_send_error(const char *endpoint, int rc, struct error *e)
                          "no broker takes requests at %s (is the pipeline up? see `freezeline status`)",
                          endpoint);
     return error_set(e, (enum fl_code)rc, "cannot send a request to %s: %s", endpoint, error_sentence(rc));
-}
-
-static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
-{
-    struct socket_options o = {.high_water = CLIENT_HIGH_WATER};
-    return frames_socket(out, c->context, ZMQ_DEALER, FRAMES_CONNECT, endpoint, &o, &c->security, e);
 }
 
 /* The reply of `type` into c->message. FL_AGAIN: none by then (0: waits for ever). */

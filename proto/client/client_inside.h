@@ -34,7 +34,7 @@ struct client {
 };
 
 /* Fills *e: no reply came in time. Connects once to find out why. FL_UNAVAILABLE. */
-int ask_silence_error(const struct client *c, const char *endpoint, int timeout_ms, struct error *e);
+int ask_silence_error(struct client *c, const char *endpoint, int timeout_ms, struct error *e);
 /* Fills *e: sending failed like this. */
 int ask_send_error(const char *endpoint, int rc, struct error *e);
 

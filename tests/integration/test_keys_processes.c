@@ -64,7 +64,8 @@ static const char *key_of(const struct harness *h, const char *file)
     return path;
 }
 
-/* A request by whoever has these keys: what becomes of it. */
+/* A request by whoever has these keys: what becomes of it, and why in `why`. */
+static struct error why;
 static int infer_as(struct harness *h, const char *keys)
 {
     static float data[STEADY_NUMBERS];
@@ -78,7 +79,8 @@ static int infer_as(struct harness *h, const char *keys)
     p.broker.deadline_ms = 500;
     if (client_new(&c, &p, &e))
         fail_msg("%s", e.text);
-    rc = client_infer(c, &in, 0, 0, &answer, NULL, 0, NULL, &e);
+    why = (struct error){0};
+    rc = client_infer(c, &in, 0, 0, &answer, NULL, 0, NULL, &why);
     client_free(c);
     return rc ? rc : (int)answer.error;
 }
@@ -129,15 +131,20 @@ static void whose_key_is_allowed_is_served(void **state)
     assert_int_equal(tool(h, "keys add alice", ""), 2);
     tool_ok(h, "keys revoke alice", "");
     assert_int_not_equal(infer_as(h, alice), FL_OK);
-    /* The same broker, but a key from elsewhere. */
+    assert_non_null(strstr(why.text, " does not let in this key: "));
+    /* A key from elsewhere, which knows another broker, and then this one. */
     snprintf(strange, sizeof strange, "%.400s/strange", harness_dir(h));
-    snprintf(
-        line, sizeof line,
-        "S=%.400s; %.400s/freezeline keys make -c %.400s --set keys=$S && rm $S/operator.key $S/allowed && "
-        "sed -n 's/^public/broker/p' %.900s >>$S/client.key",
-        strange, tool_folder(), harness_config(h), key_of(h, "broker.key"));
+    snprintf(line, sizeof line,
+             "S=%.400s; %.400s/freezeline keys make -c %.400s --set keys=$S && rm $S/operator.key", strange,
+             tool_folder(), harness_config(h));
     assert_int_equal(shell(line), 0);
     assert_int_not_equal(infer_as(h, strange), 0);
+    assert_non_null(strstr(why.text, " has another key than `broker:` in client.key says"));
+    snprintf(line, sizeof line, "rm %.400s/allowed; sed -n 's/^public/broker/p' %.900s >>%.400s/client.key",
+             strange, key_of(h, "broker.key"), strange);
+    assert_int_equal(shell(line), 0);
+    assert_int_not_equal(infer_as(h, strange), 0);
+    assert_non_null(strstr(why.text, " does not let in this key: "));
     tool_ok(h, "logs", "broker");
     assert_said("a key was refused");
     steady_end(&load);
