@@ -50,7 +50,7 @@ void promise_record_hear(struct promise_record *out, const struct caches_told *t
 {
     const struct caches_promise *t = &told->promise;
 
-    *out = (struct promise_record){.known = true, .promised = t->made, .n_caches = (int)told->built};
+    *out = (struct promise_record){.known = true, .promised = t->made, .n_caches = (int)told->loaded};
     memcpy(out->build, told->build, sizeof out->build);
     if (t->made)
         out->promise = (struct manifest_promise){.terms = {t->agreement, t->max_loss, t->certainty},

@@ -352,6 +352,8 @@ static int report(const struct apply *a, struct error *e)
                r->promised ? promise_text(&r->promise.terms, text) : "without a promise");
     if (a->moved || a->read || a->changes.n)
         printf("done in %.1f s\n", seconds);
+    fflush(stdout);
+    served_warn(&a->served, a->pipeline, "apply");
     return FL_OK;
 }
 

@@ -167,10 +167,11 @@ static int note_service(const struct served *s, int i, const struct pipeline *p,
                  c->index, s->file == SERVED_SAME && !s->fits ? "; build again" : "");
         return 1;
     case SERVED_CACHES_PART:
-        snprintf(note, SERVED_NOTE_BYTES,
-                 "cache%u answers from %u of the %u caches that were built: see `freezeline logs -c %.80s "
-                 "cache%u`",
-                 c->index, c->told.loaded, c->told.built, p->path, c->index);
+        snprintf(
+            note, SERVED_NOTE_BYTES,
+            "cache%u answers from %u of the %u caches that were built: `freezeline logs -c %.80s cache%u` "
+            "says why; what is mended is read after `freezeline restart -c %.80s cache%u`",
+            c->index, c->told.loaded, c->told.built, p->path, c->index, p->path, c->index);
         return 1;
     case SERVED_CACHES_NONE:
         if (!s->built.known || !s->built.n_caches || s->unserved)

@@ -62,7 +62,7 @@ void served_take(struct served *out, const struct status_reply *r, const struct 
 /* Asks the broker and STATE/caches. Errors as client_status. */
 int served_ask(struct served *out, const struct pipeline *p, const struct model_shape *m, struct error *e);
 
-#define SERVED_NOTE_BYTES 320
+#define SERVED_NOTE_BYTES 420
 #define SERVED_MAX_NOTES  (PIPELINE_MAX_CACHES + 3)
 /* One line for each thing that is not as the files have it, with what to do. Returns how many. */
 int served_notes(const struct served *s, const struct pipeline *p,

@@ -187,6 +187,25 @@ static bool has_no_near_caches(void *arg)
     return !strstr(output, "looks up in shared memory");
 }
 
+/* What `apply` finds served is what answers. */
+static void a_damaged_cache_is_mended(struct harness *h)
+{
+    const char *state = harness_pipeline(h)->state;
+    char line[4 * HARNESS_PATH];
+
+    snprintf(line, sizeof line,
+             "cd %.900s/caches && set -- *.cache && cp $1 ../whole && head -c 1000 ../whole >$1", state);
+    assert_int_equal(shell(line), 0);
+    tool_ok(h, "restart cache0", "");
+    assert_status(h, "caches that were built: `freezeline logs -c ", true);
+    snprintf(line, sizeof line, "cd %.900s/caches && set -- *.cache && mv ../whole $1", state);
+    assert_int_equal(shell(line), 0);
+    tool_ok(h, "apply", "");
+    assert_said("what is mended is read after `freezeline restart -c ");
+    tool_ok(h, "restart cache0", "");
+    assert_status(h, "caches that were built: `freezeline logs -c ", false);
+}
+
 static void training_again_in_place(void **state)
 {
     struct harness *h = new_world();
@@ -210,6 +229,8 @@ static void training_again_in_place(void **state)
     assert_said("at most 35 points");
     assert_status(h, "the caches promise: at most 35 points", true);
     assert_status(h, "not served yet", false);
+
+    a_damaged_cache_is_mended(h);
 
     /* Another network in the same file: the caches are not its own. */
     put_model(h, "configs/demo/demo.onnx", true);

@@ -167,8 +167,10 @@ static void missing_caches_are_told_with_a_command_that_works(void **state)
     cache(f)->caches.loaded = 1;
     n = notes(f);
     assert_int_equal(n, 1);
-    expect(f, n,
-           "cache0 answers from 1 of the 2 caches that were built: see `freezeline logs -c P.yaml cache0`");
+    expect(
+        f, n,
+        "cache0 answers from 1 of the 2 caches that were built: `freezeline logs -c P.yaml cache0` says why; "
+        "what is mended is read after `freezeline restart -c P.yaml cache0`");
     memset(&cache(f)->caches, 0, sizeof cache(f)->caches);
     n = notes(f);
     assert_int_equal(n, 1);
