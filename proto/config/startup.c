@@ -69,8 +69,8 @@ static int take(struct startup *s, int option, const char *text)
     case 'h':
         printf("%s%s", s->usage, common);
         return 0;
-    default:
-        fprintf(stderr, "%s%s", s->usage, common);
+    default: /* getopt_long has named it */
+        fprintf(stderr, "%s: --help tells more\n", s->program);
         return 2;
     }
 }
@@ -82,18 +82,26 @@ int startup_options(struct startup *s, int argc, char **argv)
         {"log", required_argument, NULL, 'l'},    {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},         {"host", required_argument, NULL, 'o'},
     };
+    const char *missing = NULL;
     int option, status, n = 0;
-    bool complete;
 
     for (; n < STARTUP_MAX_NUMBERS && s->number[n].name; n++)
         options[6 + n] = (struct option){s->number[n].name, required_argument, NULL, NUMBERS + n};
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
         if ((status = take(s, option, optarg)) >= 0)
             return status;
-    complete = s->config && optind == argc;
-    for (int i = 0; i < n; i++)
-        complete = complete && s->number[i].value >= 0;
-    return complete ? -1 : take(s, '?', NULL);
+    if (!s->config)
+        missing = "config";
+    for (int i = 0; i < n && !missing; i++)
+        if (s->number[i].value < 0)
+            missing = s->number[i].name;
+    if (optind == argc && !missing)
+        return -1;
+    if (optind < argc)
+        fprintf(stderr, "%s: `%s` is not understood; --help tells more\n", s->program, argv[optind]);
+    else
+        fprintf(stderr, "%s: --%s is missing; --help tells more\n", s->program, missing);
+    return 2;
 }
 
 /* The folder of a file, of a socket ("ipc://PATH"); of what is neither, nothing. */

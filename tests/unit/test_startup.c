@@ -1,6 +1,7 @@
 /* test_startup.c - the options that all services take; mishaps are counted and told now and then */
 #include <getopt.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "tests/testing.h"
 #include "base/clock.h"
@@ -45,6 +46,37 @@ static void test_options(void **state)
                      2);
 }
 
+/* The last line on stderr of options that are refused. */
+static void refused(const char *const argument[ARGUMENTS], const char *text)
+{
+    FILE *said = tmpfile();
+    int before = dup(STDERR_FILENO), status;
+    struct startup s;
+    char line[200] = "";
+
+    assert_non_null(said);
+    dup2(fileno(said), STDERR_FILENO);
+    status = options(&s, argument);
+    dup2(before, STDERR_FILENO);
+    close(before);
+    rewind(said);
+    while (fgets(line, sizeof line, said))
+        ;
+    fclose(said);
+    assert_int_equal(status, 2);
+    assert_string_equal(line, text);
+}
+
+static void test_what_is_wrong_is_named(void **state)
+{
+    refused((const char *[ARGUMENTS]){"--stage", "1"}, "program: --config is missing; --help tells more\n");
+    refused((const char *[ARGUMENTS]){"-c", "p.yaml"}, "program: --stage is missing; --help tells more\n");
+    refused((const char *[ARGUMENTS]){"-c", "p.yaml", "--stage", "1", "more"},
+            "program: `more` is not understood; --help tells more\n");
+    refused((const char *[ARGUMENTS]){"-c", "p.yaml", "--stage", "1", "--speed"},
+            "program: --help tells more\n");
+}
+
 static void test_mishaps(void **state)
 {
     struct mishap m = {0};
@@ -60,6 +92,8 @@ static void test_mishaps(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_options), cmocka_unit_test(test_mishaps)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_options),
+                                       cmocka_unit_test(test_what_is_wrong_is_named),
+                                       cmocka_unit_test(test_mishaps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
