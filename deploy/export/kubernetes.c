@@ -317,6 +317,11 @@ static int check(const struct pipeline *p, struct error *e)
 {
     if (p->n_hosts)
         return error_set(e, FL_CONFIG, "%s names `hosts`; a cluster has its own: leave them out", p->path);
+    if (p->security.mode == SECURITY_LOOPBACK)
+        return error_set(e, FL_CONFIG,
+                         "%s: pods meet over the network: write `security: curve`, or `security: none` where "
+                         "that is trusted",
+                         p->path);
     if (p->redis.managed && p->security.mode != SECURITY_NONE)
         return error_set(e, FL_CONFIG,
                          "redis.managed: name a Redis of the cluster as redis.endpoint instead");

@@ -17,6 +17,10 @@ YAML
 cd "$work" || exit
 
 exported() { "$freezeline" export kubernetes -c p.yaml --image registry.example/net:1 --to k && cat k/Containerfile; }
+wants_to_know_who_may_come() {
+    ! "$freezeline" export kubernetes -c p.yaml --image i:1 --to nowhere --set security=loopback 2>said &&
+        grep 'pods meet over the network: write `security: curve`' said && [ ! -e nowhere ]
+}
 count() { # NUMBER KIND
     [ "$(grep -c "^kind: $2\$" k/manifests.yaml)" = "$1" ]
 }
@@ -110,6 +114,7 @@ brings_what_redis_wants() {
 }
 
 check "export kubernetes" exported
+check "a file that does not say who may come" wants_to_know_who_may_come
 check "a Redis with a password" brings_what_redis_wants
 check "an object for all that a cluster needs" has_all_kinds
 check "documents" split
