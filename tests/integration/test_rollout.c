@@ -163,6 +163,26 @@ static void test_what_answers_otherwise_is_left(void **state)
     end_world(h);
 }
 
+/* The same answers, many times slower: pairs of answers decide, no clock. */
+static void test_what_takes_longer_is_left(void **state)
+{
+    struct harness *h = world_up();
+    char arguments[HARNESS_PATH + 128];
+    static struct steady load; /* its thread outlives a test that fails */
+    pid_t before = pid_of(h, "stage1.0");
+
+    edit(h, "kernels: openblas", "kernels: reference");
+    steady_begin(&load, h, 40);
+    snprintf(arguments, sizeof arguments, "--data npy:%.400s/d.npy --steps none", harness_dir(h));
+    if (tool(h, "rollout", arguments) != 1)
+        fail_msg("%s", output);
+    assert_said("backed out: ");
+    assert_said("of the answers took over 1.25 times as long");
+    assert_int_equal(pid_of(h, "stage1.0"), before);
+    steady_end(&load);
+    end_world(h);
+}
+
 static void test_other_classes_are_refused_before_anything_starts(void **state)
 {
     char model[PATH_MAX], text[PATH_MAX + 64], arguments[HARNESS_PATH + 128];
@@ -491,6 +511,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_worse_is_taken),
         cmocka_unit_test(test_its_endpoints_are_its_own),
         cmocka_unit_test(test_what_answers_otherwise_is_left),
+        cmocka_unit_test(test_what_takes_longer_is_left),
         cmocka_unit_test(test_other_classes_are_refused_before_anything_starts),
         cmocka_unit_test(test_who_does_not_come_up_is_left),
         cmocka_unit_test(test_workers_that_fail_are_left),
