@@ -12,11 +12,11 @@ systemd=/lib/systemd/systemd
 group=freezeline-test-$$
 
 enough() { # what is wanted here
-    [ "$(id -u)" = 0 ] && [ -x $systemd ] && command -v systemctl &&
+    [ "$(id -u)" = 0 ] && [ -x $systemd ] && command -v systemctl && command -v redis-server &&
         unshare --mount --pid --uts --ipc --cgroup --fork --mount-proc mount -t cgroup2 none /sys/fs/cgroup
 }
 if ! enough >"$work/enough" 2>&1; then
-    skipped "systemd" "units run only as root, with systemd, namespaces and cgroup2"
+    skipped "systemd" "units run only as root, with systemd, redis-server, namespaces and cgroup2"
     finish
     exit
 fi
@@ -30,8 +30,10 @@ model: demo.onnx
 name: tiny
 state: state
 input: {mean: [128, 128, 128], std: [64, 64, 64]}
-exits: none
+exits: [{name: block1, after: /blocks.0/Relu_1}]
 stages: [{last: /blocks.3/Relu_1}, {}]
+cache: {threshold: risk, max_accuracy_loss: 5}
+redis: {managed: true}
 YAML
 for target in sysinit basic shutdown network-online; do
     printf '[Unit]\nDefaultDependencies=no\n' >"$work/units/$target.target"
@@ -67,12 +69,12 @@ control() { there systemctl "$@"; }
 
 # --- the units ---
 
-services="broker stage0.0 stage1.0"
+services="broker cache0 learner0 stage0.0 stage1.0"
 exports() {
     "$freezeline" export systemd -c "$work/p.yaml" --user nobody --to "$work/units" && ls "$work/units"
 }
 active() {
-    for s in $services; do control is-active "freezeline-tiny-$s.service" || return 1; done
+    for s in redis $services; do control is-active "freezeline-tiny-$s.service" || return 1; done
 }
 all_active() { within 100 active || { cat "$work/log"; return 1; }; }
 main_pid() { control show -P MainPID "freezeline-tiny-$1.service"; }
