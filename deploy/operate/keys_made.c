@@ -16,6 +16,11 @@ static int make_role(struct keys_command *c, enum party role, const char *host, 
         return rc;
     if (!(rc = key_file_read(&k, path, e)) || rc != FL_NOT_FOUND) {
         key_pair_wipe(&k);
+        if (!rc && c->list.n == *made) /* a list of what is made now alone would shut the others out */
+            rc = error_set(e, FL_CONFIG,
+                           "%s is there, but no %s/" ALLOW_LIST_FILE
+                           " that lists it: bring that back, or remove all keys there and make them anew",
+                           path, c->pipeline->keys);
         return rc;
     }
     if (!(rc = key_pair_new(&k, role, a.name, e)) && !(rc = key_file_write(&k, path, e))) {

@@ -334,8 +334,7 @@ static int check_own(struct keys *k, struct error *e)
     char moment[MOMENT_BYTES];
     if (!a || a->role != k->own->role)
         return error_set(e, FL_CONFIG,
-                         "%s/%s is not in %s/" ALLOW_LIST_FILE
-                         " as a %s: `freezeline keys list` shows who is",
+                         "%s/%s is not in %s/" ALLOW_LIST_FILE " as %s: `freezeline keys list` shows who is",
                          k->directory, k->file, k->directory, role);
     if (!allowed_at(a, (int64_t)(clock_wall_ms() / 1000)))
         return error_set(e, FL_CONFIG, "%s/%s has expired on %s: `freezeline keys rotate` makes a new one",
@@ -375,8 +374,13 @@ static int load(struct keys *k, enum party self, const char *host, struct error 
     if (k->own->role != self)
         return error_set(e, FL_CONFIG, "%s is the key of a %s, not of a %s", path, party_name(k->own->role),
                          party_name(self));
-    if ((rc = look_at_list(k, e)) == FL_NOT_FOUND && k->own->n_brokers)
-        return FL_OK;
+    if ((rc = look_at_list(k, e)) == FL_NOT_FOUND)
+        return k->own->n_brokers ? FL_OK
+                                 : error_set(e, FL_NOT_FOUND,
+                                             "there is no %s/" ALLOW_LIST_FILE
+                                             ", which lists who may come in: bring it back, or remove the "
+                                             "keys there, too, and `freezeline keys make`",
+                                             k->directory);
     return rc ? rc : check_own(k, e);
 }
 

@@ -98,6 +98,8 @@ static void assert_hardened(struct harness *h)
 static void without_keys_nothing_starts(void **state)
 {
     struct harness *h = world();
+    char line[2 * HARNESS_PATH];
+
     assert_int_not_equal(tool(h, "up", ""), 0);
     assert_said("`freezeline keys make` makes them");
     tool_ok(h, "keys make", "");
@@ -105,6 +107,14 @@ static void without_keys_nothing_starts(void **state)
     assert_int_not_equal(tool(h, "up", ""), 0);
     assert_said("has mode 644, so others can read it: `chmod 600 ");
     assert_int_equal(chmod(key_of(h, "worker.key"), 0600), 0);
+    snprintf(line, sizeof line, "cd %.900s && mv allowed lost", harness_pipeline(h)->keys);
+    assert_int_equal(shell(line), 0);
+    assert_int_not_equal(tool(h, "up", ""), 0);
+    assert_said("/allowed, which lists who may come in: bring it back");
+    assert_int_not_equal(tool(h, "keys make", ""), 0);
+    assert_said("/allowed that lists it: bring that back");
+    snprintf(line, sizeof line, "cd %.900s && mv lost allowed", harness_pipeline(h)->keys);
+    assert_int_equal(shell(line), 0);
     tool_ok(h, "up", "");
     assert_hardened(h);
     tool_ok(h, "down", "");
