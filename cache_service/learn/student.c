@@ -20,8 +20,9 @@
 #include "learner_folder.h"
 #include "syllabus.h"
 
-#define AGAIN_NS (5 * NS_PER_S) /* until the reservoir is tried again */
-#define AT_ONCE  64             /* audits that a new candidate catches up with in one turn */
+#define AGAIN_NS (5 * NS_PER_S)  /* until the reservoir is tried again */
+#define AWAY_NS  (10 * NS_PER_S) /* without the lease: then others may want what it has open */
+#define AT_ONCE  64              /* audits that a new candidate catches up with in one turn */
 
 struct student {
     const struct pipeline *p; /* borrowed */
@@ -43,6 +44,7 @@ struct student {
     int64_t teaching, certifying;      /* requests that teach and certify, ever */
     uint64_t number, serial, serves;   /* candidate: last used; epoch: of base; candidate that serves */
     uint64_t again_ns;                 /* not before then */
+    uint64_t away_ns;                  /* since when it is not the learner; 0: it is */
     uint8_t build[DIGEST_BYTES];       /* the last one that it learned from */
     struct learner_decision taught_of; /* what is in the classroom */
     struct catch_up *catch_up;         /* since what is taught there is fixed .. */
@@ -539,12 +541,29 @@ static void work(struct student *s, struct keeper_turn *t)
     t->due_ns = s->late != 0 ? t->now : due < t->due_ns ? due : t->due_ns;
 }
 
+/* On a busy host the lease may be lost and be back soon: what is open and what is being taught stays
+ * meanwhile, or nothing would ever be done there. */
+static void stay_away(struct student *s, struct keeper_turn *t)
+{
+    if (s->folder.lock < 0)
+        return;
+    if (!s->away_ns)
+        s->away_ns = t->now;
+    if (t->now - s->away_ns < AWAY_NS) {
+        t->due_ns = s->away_ns + AWAY_NS;
+        return;
+    }
+    log_info("lets go of what it learns from: for %d s this is not the learner", (int)(AWAY_NS / NS_PER_S));
+    leave(s);
+}
+
 static void turn(void *arg, struct keeper_turn *t)
 {
     struct student *s = arg;
     if (!t->fence || !t->current) {
-        leave(s);
+        stay_away(s, t);
     } else {
+        s->away_ns = 0;
         if (s->offered && !t->offers)
             take_answer(s, t->current);
         if (!s->offered)

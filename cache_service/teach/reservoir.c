@@ -200,11 +200,11 @@ static bool plausible(const struct reservoir *r, const struct slot_head *h)
 static int read_slots(struct reservoir *r, bool anew)
 {
     int32_t *order = malloc((size_t)r->disk.slots * sizeof *order);
-    int64_t n = 0;
+    int64_t n = 0, used = anew ? 0 : disk_used(&r->disk);
     if (order == NULL)
         return FL_NOMEM;
     for (int64_t i = r->disk.slots - 1; i >= 0; i--) {
-        if (!anew && disk_read(&r->disk, i) && plausible(r, (const void *)r->disk.room)) {
+        if (i < used && disk_read(&r->disk, i) && plausible(r, (const void *)r->disk.room)) {
             entry_from(&r->entry[i], (const void *)r->disk.room);
             order[n++] = (int32_t)i;
         } else {

@@ -175,6 +175,15 @@ static uint32_t truth_check(uint64_t request, int32_t truth)
     return (uint32_t)XXH3_64bits_withSeed(&truth, sizeof truth, request);
 }
 
+int64_t disk_used(const struct reservoir_disk *d)
+{
+    off_t end = lseek(d->fd, FIRST_SLOT, SEEK_HOLE);
+    if (end < FIRST_SLOT || lseek(d->fd, end, SEEK_DATA) >= 0)
+        return d->slots;
+    end = (end - FIRST_SLOT + (off_t)d->slot_bytes - 1) / (off_t)d->slot_bytes;
+    return end < d->slots ? end : d->slots;
+}
+
 bool disk_read(struct reservoir_disk *d, int64_t i)
 {
     struct slot_head *h = (void *)d->room;

@@ -49,6 +49,8 @@ struct reservoir_disk {
 int disk_open(struct reservoir_disk *d, const struct reservoir_setup *s, struct disk_state *state, bool *anew,
               struct error *e);
 void disk_close(struct reservoir_disk *d);
+/* Slots from this one on were never written: the file has a hole there. */
+int64_t disk_used(const struct reservoir_disk *d);
 /* Reads slot i into d->room; false when it is none. */
 bool disk_read(struct reservoir_disk *d, int64_t i);
 /* Writes d->room, whose head lacks the checksum, to slot i. FL_IO. */

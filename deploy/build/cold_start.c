@@ -16,7 +16,7 @@
 
 bool cold_start_possible(const struct pipeline *p)
 {
-    return p->cache.rule == THRESHOLD_RISK && p->updates.learn && p->redis.endpoint && !precision_lower(p);
+    return pipeline_learns(p) && !precision_lower(p);
 }
 
 static bool same_kinds(const struct manifest *m, const struct model_shape *model)

@@ -9,7 +9,7 @@
 
 #include "deploy/model/model_shape.h"
 
-/* Caches under a promise learn in this pipeline. */
+/* They can learn from nothing: in float32, as a build alone knows what lower precision loses. */
 bool cold_start_possible(const struct pipeline *p);
 /* Writes the manifest where there is none, or where one of a cold start is there that the pipeline file no
  * longer describes (*began). A build is left as it is. `model` is that of the pipeline file. */

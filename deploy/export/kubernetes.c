@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "config/yaml_reader.h"
-#include "deploy/build/cold_start.h"
 #include "deploy/tool/output.h"
 #include "deploy/tool/state.h"
 #include "export.h"
@@ -334,7 +333,7 @@ static int write_files(struct cluster *c, const struct export *x, const char *fo
     int rc;
 
     c->most_replicas = most_replicas;
-    kubernetes_plan(c, cold_start_possible(c->pipeline));
+    kubernetes_plan(c, pipeline_learns(c->pipeline));
     snprintf(path, sizeof path, "%s/manifests.yaml", folder);
     if ((rc = state_make(folder, e)) || (rc = output_write(path, print_all, c, e)) ||
         (rc = container_image(x->pipeline, folder, e)))

@@ -99,9 +99,8 @@ static int read_last(const struct pipeline *p, int most, struct history_event **
     struct store *store = NULL;
     int n = 0, strange;
     *event = NULL;
-    if (p->redis.endpoint && p->cache.rule == THRESHOLD_RISK && p->updates.learn &&
-        !redis_link_new(&link, &p->redis, &p->security, NULL) && !redis_link_open(link, NULL) &&
-        !store_new(&store, link, p->name, "operator", NULL))
+    if (pipeline_learns(p) && !redis_link_new(&link, &p->redis, &p->security, NULL) &&
+        !redis_link_open(link, NULL) && !store_new(&store, link, p->name, "operator", NULL))
         store_history_read(store, most, event, &n, &strange, NULL);
     store_free(store);
     redis_link_free(link);

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "cache_service/store/redis_link.h"
-#include "deploy/build/cold_start.h"
 #include "deploy/tool/state.h"
 
 /* This machine by its name, with or without the domain. */
@@ -103,7 +102,7 @@ int roles_list(const struct pipeline *p, struct role role[ROLES_MAX], int *n, st
             r->replica = k;
         }
     }
-    if (has_caches(p) && cold_start_possible(p))
+    if (has_caches(p) && pipeline_learns(p))
         add(p, role, n, ROLE_KIND_LEARNER, p->broker.host, "learner0");
     return FL_OK;
 }

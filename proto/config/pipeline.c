@@ -197,7 +197,7 @@ static bool is_given(const struct loading *l, const char *path)
 static void derive_updates(struct loading *l)
 {
     struct pipeline *p = l->p;
-    if (p->cache.rule != THRESHOLD_RISK || (p->updates.learn && p->redis.endpoint))
+    if (p->cache.rule != THRESHOLD_RISK || pipeline_learns(p))
         return;
     if (is_given(l, "updates.sample"))
         p->updates.in_vain = p->updates.sample;
@@ -577,6 +577,11 @@ int pipeline_load(struct pipeline **out, const char *path, const char *const *se
     free(name);
     free(text);
     return rc;
+}
+
+bool pipeline_learns(const struct pipeline *p)
+{
+    return p->cache.rule == THRESHOLD_RISK && p->updates.learn && p->redis.endpoint;
 }
 
 int pipeline_brokers(const struct pipeline *p)

@@ -286,6 +286,9 @@ void pipeline_free(struct pipeline *p);
  * longer than a socket's address can be, one in /tmp that belongs to this user and state directory. */
 void pipeline_socket_folder(const struct pipeline *p, char *buf, size_t size);
 
+/* Caches under a promise learn from its live traffic; in lower precision only once they were built. */
+bool pipeline_learns(const struct pipeline *p);
+
 /* How many brokers there are, and broker `index` of them; its texts are p's. */
 int pipeline_brokers(const struct pipeline *p);
 struct broker_replica pipeline_broker(const struct pipeline *p, int index);

@@ -353,6 +353,16 @@ static void build(struct harness *h)
         fail_msg("%s", e.text);
 }
 
+/* As a learner of a host that cannot be reached from here would, for a while. */
+static void take_lease(const struct harness *h, const char *endpoint, int ms)
+{
+    char line[2 * HARNESS_PATH];
+    snprintf(line, sizeof line, "redis-cli -s %s SET 'freezeline:{%s}:lease' 1:another PX %d",
+             endpoint + strlen("unix:"), harness_pipeline(h)->name, ms);
+    assert_int_equal(shell(line), 0);
+    assert_said("OK");
+}
+
 /* Each process by itself, as on several machines. */
 static void of_two_learners_one_works_whatever_dies(void **state)
 {
@@ -381,6 +391,13 @@ static void of_two_learners_one_works_whatever_dies(void **state)
     harness_signal(h, first, SIGKILL);
     harness_wait(h, first);
     harness_expect(h, second, "learns from build", 1);
+    take_lease(h, endpoint, 4000);
+    harness_expect(h, second, "the learner (fence", 2);
+    assert_int_equal(harness_count(h, second, "lets go of what"), 0);
+    take_lease(h, endpoint, 14000);
+    harness_expect(h, second, "lets go of what", 1);
+    harness_expect(h, second, "the learner (fence", 3);
+    assert_int_equal(harness_count(h, second, "learns from build"), 1); /* it goes on with that */
     harness_signal(h, redis, SIGKILL);
     harness_wait(h, redis);
     assert_true(harness_redis(h, endpoint) >= 0);
@@ -408,6 +425,54 @@ static void without_redis_nothing_is_begun(void **state)
     harness_free(h);
 }
 
+/* Between stages all is rounded, so the network that serves is not the one of the promise. */
+static const char rounded[] =
+    "input: {mean: [128, 128, 128], std: [64, 64, 64]}\n"
+    "wire_dtype: bfloat16\n"
+    "exits: [{name: a, after: /blocks.3/Relu_1}]\n"
+    "stages: [{last: a}, {}]\n"
+    "cache: {kind: kmeans, nodes: 16, grids: [1], memory_mb: 1, train_epochs: 1, threshold: risk,\n"
+    "        promise: agreement, max_accuracy_loss: 30, certainty: 0.8}\n"
+    "redis: {managed: true}\n"
+    "updates: {interval_ms: 100, reservoir_mb: 5, audit: 1, audit_most: 1}\n"
+    "broker: {deadline_ms: 30000}\n";
+
+static bool has_taught(void *arg)
+{
+    tool_ok(arg, "cache history", "");
+    return strstr(output, "taught") != NULL;
+}
+
+static void below_float32_what_was_built_learns_on(void **state)
+{
+    struct traffic *t = calloc(1, sizeof *t);
+    struct harness *h = harness_new(demo(), rounded);
+    char line[3 * HARNESS_PATH];
+    const char *dir = harness_dir(h);
+    assert_non_null(t);
+    tool_ok(h, "up", "");
+    assert_said("it alone knows what that loses"); /* a build: no cold start */
+    tool_ok(h, "down", "");
+    snprintf(line, sizeof line, "%.400s/freezeline generate --count 800 --output %.400s/d.bin 2>&1",
+             tool_folder(), dir);
+    assert_int_equal(shell(line), 0);
+    snprintf(line, sizeof line, "--train cifar10:%.400s/d.bin#0-399 --calibrate cifar10:%.400s/d.bin#400-799",
+             dir, dir);
+    tool_ok(h, "build", line);
+    tool_ok(h, "up", "");
+    assert_learns(h);
+    open_client(t, h);
+    for (int round = 0; !has_taught(h); round++) {
+        assert_true(round < ROUNDS);
+        send_requests(t, ROUND / 4);
+        sleep(1); /* audits run when nothing else does */
+    }
+    client_free(t->client);
+    tool_ok(h, "down", "");
+    harness_free(h);
+    free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +480,7 @@ int main(void)
         cmocka_unit_test(what_comes_to_nothing_counts_as_lost),
         cmocka_unit_test(of_two_learners_one_works_whatever_dies),
         cmocka_unit_test(without_redis_nothing_is_begun),
+        cmocka_unit_test(below_float32_what_was_built_learns_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
