@@ -18,6 +18,7 @@ struct change {
     int lock;
     int timeout_s;
     char said[PIPELINE_MAX_HOSTS][200];
+    char away[PIPELINE_MAX_HOSTS][300]; /* why a host was not reached; "": it was */
 };
 
 static void end(struct change *c)
@@ -167,6 +168,16 @@ static bool changes(const struct pipeline *was, const struct pipeline *next, int
     return false;
 }
 
+/* A host out of reach is left out, unless a worker is to start or end there. */
+static int check_away(const struct change *c, const struct pipeline *was, const struct pipeline *next,
+                      int stage, struct error *e)
+{
+    for (int i = 0; i < c->fleet.n; i++)
+        if (c->away[i][0] && changes(was, next, stage, c->fleet.host[i].name))
+            return error_set(e, FL_UNAVAILABLE, "a worker of it would start or end there: %s", c->away[i]);
+    return FL_OK;
+}
+
 /* One host after another, those first where something may fail. *done: those that have it. */
 static int apply_in_turn(struct change *c, const struct pipeline *was, const struct pipeline *next, int stage,
                          bool done[PIPELINE_MAX_HOSTS], struct error *e)
@@ -175,18 +186,18 @@ static int apply_in_turn(struct change *c, const struct pipeline *was, const str
 
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; !rc && i < c->fleet.n; i++)
-            if (changes(was, next, stage, c->fleet.host[i].name) == !pass &&
+            if (!c->away[i][0] && changes(was, next, stage, c->fleet.host[i].name) == !pass &&
                 !(rc = apply(c->fleet.transport, i, c, e)))
                 done[i] = true;
     return rc;
 }
 
-/* All hosts have the old file again, and those that had taken the new one take it. */
+/* All hosts in reach have the old file again, and those that had taken the new one take it. */
 static int take_back(struct change *c, const struct pipeline *was, const bool done[PIPELINE_MAX_HOSTS],
                      int rc, struct error *e)
 {
     struct error why;
-    int back = fleet_ship(&c->fleet, was, FLEET_FILE, NULL, &why);
+    int back = fleet_ship(&c->fleet, was, FLEET_FILE, c->away, &why);
 
     for (int i = 0; i < c->fleet.n; i++)
         if (!back && done[i])
@@ -205,6 +216,15 @@ static void tell(const struct pipeline *was, const struct pipeline *next, int st
         printf("stage%d.%d has ended on %s\n", stage, r, a->replica[r].host);
 }
 
+static void tell_left_out(const struct change *c, const char *file)
+{
+    fflush(stdout);
+    for (int i = 0; i < c->fleet.n; i++)
+        if (c->away[i][0])
+            fprintf(stderr, "left out: %s; when it is back, `freezeline apply -c %s` brings it the change\n",
+                    c->away[i], file);
+}
+
 int scale_hosts(const struct pipeline *p, int stage, int n, int timeout_s, bool quiet, struct error *e)
 {
     static const struct argument_list none;
@@ -219,14 +239,16 @@ int scale_hosts(const struct pipeline *p, int stage, int n, int timeout_s, bool 
     if (!rc && !(rc = serving_scaled(&one, &none, stage, n, text, e)) &&
         !(rc = serving_scaled(&sets, &now.arguments.sets, stage, n, set, e)) &&
         !(rc = placed(&was, p, &none, e)) && !(rc = placed(&next, p, &one, e)) &&
-        !(rc = begin(&c, next, false, e)) && !(rc = fleet_ship(&c.fleet, next, FLEET_FILE, NULL, e))) {
-        if ((rc = apply_in_turn(&c, was, next, stage, done, e)))
+        !(rc = begin(&c, next, true, e)) && !(rc = fleet_ship(&c.fleet, next, FLEET_FILE, c.away, e))) {
+        if ((rc = check_away(&c, was, next, stage, e)) || (rc = apply_in_turn(&c, was, next, stage, done, e)))
             take_back(&c, was, done, rc, e);
         else
             rc = keep(next, now.arguments.path, &sets, e);
     }
     if (!rc && !quiet)
         tell(was, next, stage);
+    if (!rc)
+        tell_left_out(&c, p->path);
     end(&c);
     pipeline_free(next);
     pipeline_free(was);

@@ -200,6 +200,19 @@ scales_in_vain() {
     $world exec 2 rm -r "$place"
     fl status -c "$three" >"$work/status" && ! grep 'stage2.1' "$work/status" && same_answers
 }
+# The host of the only worker of a stage is gone: another is started elsewhere, and the host learns of it later.
+scales_without_a_host() {
+    $world cut 3
+    fl scale -c "$three" 1=2 >"$work/scaled" 2>&1
+    cat "$work/scaled"
+    grep -q '^stage1.1 has started on b$' "$work/scaled" && grep -q '^left out: host c ' "$work/scaled" &&
+        within 60 same_answers && says 'as it was: a worker of it would start or end there: host c' \
+        fl scale -c "$three" 0=3 && same_answers
+    ok=$?
+    $world join 3
+    [ $ok = 0 ] && fl apply -c "$three" >"$work/applied" 2>&1 && cat "$work/applied" &&
+        grep -q '^c: stages.1.replicas: 1 -> 2' "$work/applied" && fl scale -c "$three" 1=1 && same_answers
+}
 # What they started serves on; `up` gives those hosts another, and starts nothing anew.
 supervisors_die() {
     before=$($world exec 2 pgrep -f freezeline-stage)
@@ -214,6 +227,7 @@ check "restart" restarts
 check "a file that is not applied" edited_in_vain
 check "more workers, and fewer" scales
 check "a worker that cannot start" scales_in_vain
+check "scale, while a host is gone" scales_without_a_host
 check "supervisors that die" supervisors_die
 check "a worker more" grows
 check "apply" applies
