@@ -21,7 +21,7 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/progress.h"
 #include "deploy/tool/report.h"
-#include "deploy/tool/state.h"
+#include "deploy/build/built_exits.h"
 #include "deploy/process/running.h"
 #include "deploy/process/served.h"
 
@@ -281,7 +281,6 @@ static int ask_all(struct infer *f, struct error *e)
 
 static int infer(struct infer *f, struct error *e)
 {
-    char path[STATE_PATH_BYTES];
     int rc;
 
     if ((rc = list_files(f, e)) || (rc = running_load(&f->pipeline, &f->where, e)) ||
@@ -290,7 +289,7 @@ static int infer(struct infer *f, struct error *e)
     arguments_warn_of_units(f->pipeline);
     f->asked.pipeline = f->pipeline;
     f->asked.model = &f->model;
-    if (!state_path(path, f->pipeline, NULL, "caches/manifest.json") && !manifest_load(&f->built, path, NULL))
+    if (!built_manifest(&f->built, f->pipeline, NULL))
         f->asked.built = &f->built;
     if (!(f->asked.scores = calloc((size_t)f->model.classes, sizeof *f->asked.scores)))
         return error_set(e, FL_NOMEM, "no memory");

@@ -7,6 +7,13 @@
 #include "cache_service/store/snapshot.h"
 #include "deploy/tool/state.h"
 
+int built_manifest(struct manifest *out, const struct pipeline *p, struct error *e)
+{
+    char path[STATE_PATH_BYTES];
+    int rc = state_path(path, p, e, "caches/manifest.json");
+    return rc ? rc : manifest_load(out, path, e);
+}
+
 int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e)
 {
     if (of->origin == now->digest)
@@ -83,11 +90,8 @@ static int check_promised_files(const struct manifest *m, const struct pipeline 
 int built_exits_check(const struct model_shape *model, const struct pipeline *p, struct error *e)
 {
     struct manifest *m = malloc(sizeof *m);
-    char path[STATE_PATH_BYTES];
-    int rc = m ? state_path(path, p, e, "caches/manifest.json") : error_set(e, FL_NOMEM, "no memory");
+    int rc = m ? built_manifest(m, p, e) : error_set(e, FL_NOMEM, "no memory");
 
-    if (!rc)
-        rc = manifest_load(m, path, e);
     if (!rc)
         rc = check_all(m, model, p, e);
     if (!rc && (rc = check_promised_files(m, p, e)) == FL_NOT_FOUND)

@@ -5,6 +5,9 @@
 #include "cache_service/store/manifest.h"
 #include "deploy/model/model_shape.h"
 
+/* What the caches in p's STATE say of themselves. Errors as manifest_load: FL_NOT_FOUND where there are none.
+ */
+int built_manifest(struct manifest *out, const struct pipeline *p, struct error *e);
 /* FL_STALE when exit `of` was built after another layer, or from descriptors in another
  * layout, than `now`. */
 int built_exit_check(const struct manifest_exit *of, const struct origin *now, struct error *e);

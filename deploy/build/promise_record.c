@@ -9,7 +9,7 @@
 
 #include "promised.h"
 #include "deploy/tool/report.h"
-#include "deploy/tool/state.h"
+#include "built_exits.h"
 
 char *promise_text(const struct promise_terms *t, char text[PROMISE_TEXT_BYTES])
 {
@@ -64,10 +64,9 @@ void promise_record_hear(struct promise_record *out, const struct caches_told *t
 void promise_record_load(struct promise_record *out, const struct pipeline *p)
 {
     struct manifest *m = malloc(sizeof *m);
-    char path[STATE_PATH_BYTES];
 
     *out = (struct promise_record){0};
-    if (m && !state_path(path, p, NULL, "caches/manifest.json") && !manifest_load(m, path, NULL))
+    if (m && !built_manifest(m, p, NULL))
         promise_record_take(out, m, p);
     free(m);
 }

@@ -303,6 +303,12 @@ void dataset_image(const struct dataset *d, int64_t i, void *out)
     array_view_put(v, at, &d->picture, d->options.pipeline, d->input.dtype, out);
 }
 
+void dataset_images(const struct dataset *d, int64_t from, int n, void *out)
+{
+    for (int i = 0; i < n; i++)
+        dataset_image(d, (from + i) % d->count, (char *)out + i * tensor_bytes(&d->input));
+}
+
 void dataset_put(const struct dataset *d, const float *planes, void *out)
 {
     planes_put(planes, &d->picture, d->input.dtype, out);

@@ -48,7 +48,9 @@ bool dataset_is_pixels(const struct dataset *d);
 
 /* Writes image i (0 <= i < count) as the model takes it. */
 void dataset_image(const struct dataset *d, int64_t i, void *out);
-/* The same as planes of floats, [channels][height][width]; and from such planes, which may have been changed,
+/* A batch of n such images from there on, behind the last one the first again. */
+void dataset_images(const struct dataset *d, int64_t from, int n, void *out);
+/* One as planes of floats, [channels][height][width]; and from such planes, which may have been changed,
  * to what the model takes. */
 void dataset_planes(const struct dataset *d, int64_t i, float *out);
 void dataset_put(const struct dataset *d, const float *planes, void *out);

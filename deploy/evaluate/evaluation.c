@@ -107,7 +107,6 @@ static bool asks_for_caches(const struct placement *place)
 /* Reads the manifest, or sets `alone` where there are to be no caches. */
 static int load_manifest(struct evaluator *v, struct manifest *m, struct error *e)
 {
-    char path[STATE_PATH_BYTES];
     struct identity now;
     int rc;
 
@@ -115,9 +114,7 @@ static int load_manifest(struct evaluator *v, struct manifest *m, struct error *
         v->out->alone = "the pipeline file asks for no caches";
         return FL_OK;
     }
-    if ((rc = state_path(path, v->in->pipeline, e, "caches/manifest.json")))
-        return rc;
-    if ((rc = manifest_load(m, path, e)) == FL_NOT_FOUND) {
+    if ((rc = built_manifest(m, v->in->pipeline, e)) == FL_NOT_FOUND) {
         v->out->alone = "no caches are built yet";
         return FL_OK;
     }

@@ -38,11 +38,6 @@ struct arrivals {
     double *due_s, first; /* trace: after the first one's time */
 };
 
-static double exponential(struct shuffle *s, double rate)
-{
-    return -log1p(-shuffle_uniform(s)) / rate;
-}
-
 static int wrong_line(const char *path, int64_t line, const char *what, struct error *e)
 {
     return error_set(e, FL_CORRUPT, "%s:%lld: %s", path, (long long)line, what);
@@ -165,7 +160,7 @@ int arrivals_new(struct arrivals **out, const char *spec, double rate, uint64_t 
     shuffle_seed(&a->gaps, seed, STREAM_GAPS);
     shuffle_seed(&a->states, seed, STREAM_STATES);
     a->burst = shuffle_uniform(&a->states) < BURST_SHARE;
-    a->switch_s = exponential(&a->states, 1 / (a->burst ? BURST_S : CALM_S));
+    a->switch_s = shuffle_exponential(&a->states, a->burst ? BURST_S : CALM_S);
     *out = a;
     return FL_OK;
 }
@@ -182,12 +177,13 @@ void arrivals_free(struct arrivals *a)
 static double next_bursty(struct arrivals *a)
 {
     for (;;) {
-        double at_s = a->at_s + exponential(&a->gaps, a->rate * (a->burst ? BURST_RATE : CALM_RATE));
+        double at_s =
+            a->at_s + shuffle_exponential(&a->gaps, 1 / (a->rate * (a->burst ? BURST_RATE : CALM_RATE)));
         if (at_s < a->switch_s)
             return at_s;
         a->at_s = a->switch_s;
         a->burst = !a->burst;
-        a->switch_s += exponential(&a->states, 1 / (a->burst ? BURST_S : CALM_S));
+        a->switch_s += shuffle_exponential(&a->states, a->burst ? BURST_S : CALM_S);
     }
 }
 
@@ -195,7 +191,7 @@ bool arrivals_next(struct arrivals *a, uint64_t *due_ns)
 {
     switch (a->kind) {
     case POISSON:
-        a->at_s += exponential(&a->gaps, a->rate);
+        a->at_s += shuffle_exponential(&a->gaps, 1 / a->rate);
         break;
     case UNIFORM:
         a->at_s = (double)a->next++ / a->rate;

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "deploy/tool/interrupt.h"
 #include "inputs.h"
 #include "precedence.h"
 #include "warmup.h"
@@ -359,7 +360,8 @@ static void tick(struct load *l)
         give_up(l, now);
     if (open_loop(l) && sending(l) && now > l->due_ns + LOAD_BEHIND_NS)
         stop(l, now, "requests left more than 5 s late, the rate is impossible here; given up");
-    if (l->o->tick && l->o->tick(l->o->arg, l->tally, (double)(now - l->start_ns) / NS_PER_S)) {
+    if (interrupt_seen() ||
+        (l->o->tick && l->o->tick(l->o->arg, l->tally, (double)(now - l->start_ns) / NS_PER_S))) {
         l->out->stopped = true;
         stop(l, now, "interrupted");
     }

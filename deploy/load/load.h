@@ -37,7 +37,7 @@ struct load_options {
     uint32_t deadline_ms; /* 0: the pipeline's */
     FILE *labels;         /* gets "REQUEST,LABEL" of each answer that counts, as the data say; NULL */
     /* All may be NULL: counting begins; an answer that counts came, `alone`: nothing else was under way while
-     * it was; a few times a second, non-zero stops sending. */
+     * it was; a few times a second, non-zero stops sending, as a signal does (interrupt.h). */
     void (*begun)(void *arg);
     void (*answered)(void *arg, const struct answer *a, uint64_t latency_ns, bool alone);
     int (*tick)(void *arg, const struct tally *so_far, double seconds);

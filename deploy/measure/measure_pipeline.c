@@ -2,84 +2,74 @@
  *
  * Few requests at random times say what is on a request's way when processes were asleep before: computing
  * with cold caches, and the time that no CPU time explains, which is spent waking threads. Many at a time say
- * what messages cost when nobody sleeps in between. What the same messages cost more of CPU time when there
- * are few of them is the cost of waking threads. Through a lane a message wakes one thread, through sockets
- * three.
+ * what messages cost when nobody sleeps in between; what the same cost more where they are few is waking.
  */
-#include "measure_pipeline.h"
+#include "measured.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "numbers/samples.h"
-#include "cache_service/store/manifest.h"
+#include "deploy/build/built_exits.h"
+#include "deploy/model/hop.h"
+#include "deploy/model/message_cost.h"
 #include "phases.h"
 #include "own_times.h"
 #include "stages/place/placement.h"
-#include "wire/message.h"
-#include "deploy/tool/state.h"
 
 #define QUANTILES 99
 
 struct measuring {
     const struct pipeline *pipeline;
     struct graph *graph;
-    struct placement *place;
+    struct placement place;
     struct measured *m;
-    bool caches, by_sockets;         /* the pipeline has caches; its messages use no lanes */
+    bool caches, by_sockets; /* the pipeline has caches; its messages use no lanes */
+    int woken;               /* threads that a message wakes: one through a lane, three through sockets */
     int exit_of[PIPELINE_MAX_EXITS]; /* of the pipeline, for each of m's exits: those that have a cache */
     struct phases ask;
 };
 
 /* ---- the model's times in terms of stages ---- */
 
-/* The cut behind stage s; n_cuts: its end. */
+/* The cut behind stage s; n_cuts: the model's end; -1, of no stage: its beginning. */
 static int cut_behind(const struct measuring *g, int s)
 {
-    int cut = measured_find_cut(g->m, g->graph->nodes[g->place->stage[s].last].name);
-    return cut < 0 ? g->m->n_cuts : cut;
+    int cut = s < 0 ? -1 : measured_find_cut(g->m, g->graph->nodes[g->place.stage[s].last].name);
+    return s >= 0 && cut < 0 ? g->m->n_cuts : cut;
 }
 
-static double bytes_out(const struct measuring *g, int s)
+static double bytes_behind(const struct measuring *g, int s)
 {
     int cut = cut_behind(g, s);
-    return cut < g->m->n_cuts ? g->m->cut[cut].bytes : g->m->answer_bytes;
-}
-
-static double bytes_in(const struct measuring *g, int s)
-{
-    return s ? bytes_out(g, s - 1) : g->m->input_bytes;
+    return cut < 0 ? g->m->input_bytes : cut < g->m->n_cuts ? g->m->cut[cut].bytes : g->m->answer_bytes;
 }
 
 /* What stage s takes in this process, us per request. */
 static double stage_us(const struct measuring *g, int s, int rows)
 {
-    return measured_mean_us(g->m, rows, s ? cut_behind(g, s - 1) + 1 : 0, cut_behind(g, s)) / rows;
+    return measured_mean_us(g->m, rows, cut_behind(g, s - 1) + 1, cut_behind(g, s)) / rows;
 }
 
 /* CPU time of stage s for one request's messages, us. */
 static double message_us(const struct measuring *g, int s)
 {
     const struct measured_costs *c = &g->m->cost;
-    return c->stage_send + c->stage_receive + c->stage_kilobyte * (bytes_in(g, s) + bytes_out(g, s)) / 1000;
+    double bytes = bytes_behind(g, s - 1) + bytes_behind(g, s);
+    return c->stage_send + c->stage_receive + c->stage_kilobyte * bytes / 1000;
 }
 
-static double compute_of(const struct phase_request *r)
+/* What a request's layers took in all stages, us. */
+static double compute_us(const struct phase_request *r)
 {
-    double us = 0;
-    for (int s = 0; s < r->n_stages; s++)
-        us += r->compute_us[s];
-    return us;
+    double ns = 0;
+    for (int s = 0; s < r->answer.trace.n; s++)
+        ns += (double)r->answer.trace.stage[s].compute_ns;
+    return r->scale * ns / 1e3;
 }
 
-/* 0 without any. Medians, as a moment in which the machine was busy elsewhere is no cost. */
-static double median(double *v, int n)
-{
-    return n ? samples_median(v, n) : 0;
-}
-
-/* ---- costs ---- */
+/* ---- costs: medians, as a moment in which the machine was busy elsewhere is none ---- */
 
 /* What computing took of CPU time in a phase beyond what it takes in this process, as a share of that; and
  * the mean of 1/rows of the batches, by their time. */
@@ -87,10 +77,11 @@ static double excess(const struct measuring *g, const struct phase *p, double *p
 {
     double alone[PIPELINE_MAX_STAGES][MESSAGE_MAX_BATCH + 1] = {0};
     double expected = 0, used = 0, by_row = 0;
-    for (int s = 0; s < g->place->n_stages; s++) {
+    for (int s = 0; s < g->place.n_stages; s++) {
         for (int i = 0; i < p->n; i++) {
-            int rows = s < p->request[i].n_stages ? p->request[i].batch[s] : 0;
-            if (rows < 1 || rows > MESSAGE_MAX_BATCH)
+            const struct trace *t = &p->request[i].answer.trace;
+            int rows = t->stage[s].batch > 0 ? (int)t->stage[s].batch : 1;
+            if (s >= t->n || rows > MESSAGE_MAX_BATCH)
                 continue;
             if (alone[s][rows] <= 0)
                 alone[s][rows] = stage_us(g, s, rows);
@@ -101,6 +92,28 @@ static double excess(const struct measuring *g, const struct phase *p, double *p
     }
     *per_row = expected > 0 ? by_row / expected : 1;
     return expected > 0 ? fmax(0, used / expected - 1) : 0;
+}
+
+/* Of what grows with the size, us per 1000 bytes. */
+static double per_kilobyte(double small, double large)
+{
+    return large > small ? (large - small) / (HOP_LARGE_BYTES - HOP_SMALL_BYTES) * 1000 : 0;
+}
+
+/* Where sockets carry messages, ZeroMQ's threads work at both ends. */
+static int fit_messages(struct measured_costs *c, const struct pipeline *p, struct error *e)
+{
+    struct message_cpu socket[2], lane[2], *own = p->shared_memory ? lane : socket;
+    int rc = message_cost_cpu(socket, p, false, e);
+
+    if (rc || (p->shared_memory && (rc = message_cost_cpu(lane, p, true, e))))
+        return rc;
+    c->stage_send = c->stage_lookup = own[0].send;
+    c->stage_receive = c->stage_verdict = own[0].receive;
+    c->stage_kilobyte = per_kilobyte(own[0].send + own[0].receive, own[1].send + own[1].receive) / 2;
+    c->io = socket[0].io / 2;
+    c->io_kilobyte = per_kilobyte(socket[0].io, socket[1].io) / 2;
+    return FL_OK;
 }
 
 /* With all processes computing, the cores slow one another and find their memory cold; CPU time shows how
@@ -129,34 +142,34 @@ static int fit_cold(struct measuring *g, struct error *e)
         return error_set(e, FL_NOMEM, "no memory");
     for (int i = 0; i < p->n; i++)
         if (p->request[i].alone)
-            us[n++] = compute_of(&p->request[i]);
-    alone = median(us, n);
+            us[n++] = compute_us(&p->request[i]);
+    alone = samples_median(us, n);
     for (int i = 0; i < runs; i++)
         us[i] = measured_run_us(g->m, 1, i, 0, g->m->n_cuts);
-    g->m->cost.stage_cold_share = fmax(0, alone / median(us, runs) - 1);
+    g->m->cost.stage_cold_share = fmax(0, alone / samples_median(us, runs) - 1);
     free(us);
     return FL_OK;
 }
 
+/* What a thread uses more per request where these are few, but for what it does by itself, us. */
+static double few_cost_more(const struct measuring *g, double few, double many, double idle)
+{
+    const struct phase *a = &g->ask.sparse, *b = &g->ask.busy;
+    return few - many - idle * (a->seconds / a->n - b->seconds / b->n);
+}
+
 /* CPU time that a woken thread takes beyond its message, us: what broker and stages' second threads use more
- * where requests are few. What processes do by themselves is no message's. The broker wakes for the two
- * messages that come; through sockets its second thread does for all four, too, and each stage's for two. */
+ * where requests are few. The broker wakes for the two messages that come; through sockets its second thread
+ * does for all four, too, and each stage's for two. */
 static void fit_switch(struct measuring *g)
 {
     const struct phase *few = &g->ask.sparse, *many = &g->ask.busy, *idle = &g->ask.idle;
-    double more = few->main_us[USER_BROKER] - many->main_us[USER_BROKER], always = idle->main_us[USER_BROKER];
-    int wakes = 2;
+    int b = USER_BROKER, wakes = g->by_sockets ? 6 + 2 * g->place.n_stages : 2;
+    double more = few_cost_more(g, few->main_us[b], many->main_us[b], idle->main_us[b]);
 
-    if (g->by_sockets) {
-        more += few->io_us[USER_BROKER] - many->io_us[USER_BROKER];
-        always += idle->io_us[USER_BROKER];
-        wakes = 6 + 2 * g->place->n_stages;
-    }
-    for (int s = USER_STAGES; s < USERS && g->by_sockets; s++) {
-        more += few->io_us[s] - many->io_us[s];
-        always += idle->io_us[s];
-    }
-    more -= always * (few->seconds / few->n - many->seconds / many->n);
+    for (int i = b; i < USERS && g->by_sockets; i++)
+        if (i == b || i >= USER_STAGES)
+            more += few_cost_more(g, few->io_us[i], many->io_us[i], idle->io_us[i]);
     g->m->cost.thread_switch = fmax(0, more / wakes);
 }
 
@@ -182,54 +195,48 @@ static void fit_client(struct measuring *g)
 
 /* ---- waking up ---- */
 
-/* Threads that a message wakes, and second threads among them. */
-static int woken(const struct measuring *g)
-{
-    return g->by_sockets ? 3 : 1;
-}
-
 /* CPU time on the way of a request that is alone, us. */
 static double path_cpu(const struct measuring *g)
 {
     const struct measured_costs *c = &g->m->cost;
-    int stages = g->place->n_stages;
+    int stages = g->place.n_stages;
     double us = c->client_send + c->client_receive + c->broker_request + c->broker_result;
     double bytes = g->m->input_bytes + g->m->answer_bytes; /* client to broker and back */
     for (int s = 0; s < stages; s++) {
         us += message_us(g, s);
-        bytes += bytes_in(g, s);
+        bytes += bytes_behind(g, s - 1);
     }
     bytes += g->m->answer_bytes + (stages + 3) * MEASURED_ENVELOPE_BYTES;
-    us += woken(g) * c->thread_switch * (stages + 3);
+    us += g->woken * c->thread_switch * (stages + 3);
     return g->by_sockets ? us + 2 * c->io * (stages + 3) + 2 * c->io_kilobyte * bytes / 1000 : us;
 }
 
-/* What is left of the latency goes to the threads that messages wake; how it varies is seen on the wires
- * between processes. */
+/* What is left of the latency goes to the threads that messages wake; wires show how it varies. */
 static int fit_wakes(struct measuring *g, struct error *e)
 {
     const struct phase *p = &g->ask.sparse;
     const struct measured_costs *c = &g->m->cost;
-    int stages = g->place->n_stages, n = 0, n_left = 0;
+    int stages = g->place.n_stages, n = 0, n_left = 0;
     double typical, sum = 0, *left = malloc(sizeof *left * (size_t)(p->n * (stages + 1)) + 1),
                     *wire = left ? left + p->n : NULL;
 
     if (!left)
         return error_set(e, FL_NOMEM, "no memory");
     for (int i = 0; i < p->n; i++) {
-        if (!p->request[i].alone)
+        const struct phase_request *r = &p->request[i];
+        if (!r->alone)
             continue;
-        left[n_left++] = p->request[i].total_us - compute_of(&p->request[i]) - path_cpu(g);
-        for (int s = 0; s < p->request[i].n_stages && s < stages; s++)
-            wire[n++] = p->request[i].wire_us[s];
+        left[n_left++] = r->scale * r->total_ns / 1e3 - compute_us(r) - path_cpu(g);
+        for (int s = 0; s < r->answer.trace.n && s < stages; s++)
+            wire[n++] = r->scale * (double)r->answer.trace.stage[s].wire_ns / 1e3;
     }
     samples_sort(wire, n);
     g->m->n_wakes = n ? QUANTILES : 0;
     for (int i = 0; i < g->m->n_wakes; i++) {
-        double us = wire[(size_t)((i + 0.5) / QUANTILES * n)] - woken(g) * c->thread_switch;
+        double us = wire[(size_t)((i + 0.5) / QUANTILES * n)] - g->woken * c->thread_switch;
         sum += g->m->wake_us[i] = fmax(0, g->by_sockets ? us - 2 * c->io : us);
     }
-    typical = fmax(0, median(left, n_left)) / (woken(g) * (stages + 3));
+    typical = fmax(0, samples_median(left, n_left)) / (g->woken * (stages + 3));
     for (int i = 0; i < g->m->n_wakes && sum > 0; i++)
         g->m->wake_us[i] *= typical * g->m->n_wakes / sum;
     free(left);
@@ -241,12 +248,13 @@ static int fit_wakes(struct measuring *g, struct error *e)
 static double median_lookup(const struct phase *p, int exit, int *answered)
 {
     double *us = malloc(sizeof *us * (size_t)p->n + 1), typical;
-    int n = 0;
-    for (int i = 0; us && i < p->n; i++)
-        if (exit < 0 ? p->request[i].exit >= 0 : p->request[i].exit == exit)
-            us[n++] = p->request[i].lookup_us;
-    typical = median(us, n);
-    *answered = n;
+    *answered = 0;
+    for (int i = 0; us && i < p->n; i++) {
+        const struct phase_request *r = &p->request[i];
+        if (exit < 0 ? r->answer.exit >= 0 : r->answer.exit == exit)
+            us[(*answered)++] = r->scale * (double)r->answer.lookup_ns / 1e3;
+    }
+    typical = fmax(0, samples_median(us, *answered)); /* 0 without any */
     free(us);
     return typical;
 }
@@ -276,33 +284,25 @@ static void fit_caches(struct measuring *g)
         x->lookup_row_us = fmin(row, x->lookup_us);
         x->lookup_us -= x->lookup_row_us;
     }
-    /* Where stage workers look up themselves, no service was seen at it: its messages cost what a stage's do.
-     */
+    /* Where stage workers look up themselves no service was seen at it: its messages cost what theirs do. */
     g->m->cost.cache = one > 0 ? fmax(0, one - mean) : g->m->cost.stage_receive + g->m->cost.stage_send;
 }
-
-/* ---- */
 
 /* Workers do not ask where the build put no cache. Without a manifest there are none at all. */
 static int describe_exits(struct measuring *g, struct error *e)
 {
-    char path[STATE_PATH_BYTES];
     struct manifest *has = malloc(sizeof *has);
-    int rc =
-        has ? state_path(path, g->pipeline, e, "caches/manifest.json") : error_set(e, FL_NOMEM, "no memory");
+    int rc = has ? built_manifest(has, g->pipeline, e) : error_set(e, FL_NOMEM, "no memory");
 
-    if (!rc)
-        rc = manifest_load(has, path, e);
     g->caches = !rc;
-    for (int i = 0; i < g->place->n_exits && !rc; i++) {
-        const struct placed_exit *from = &g->place->exit[i];
+    for (int i = 0; i < g->place.n_exits && !rc; i++) {
+        const struct placed_exit *from = &g->place.exit[i];
         struct measured_exit *x = &g->m->exit[g->m->n_exits];
         if (i >= has->n_exits || !has->exit[i].file[0])
             continue;
-        if (strlen(from->cut.name) >= sizeof x->after)
-            rc = error_set(e, FL_UNSUPPORTED, "the name of layer %.60s.. is too long", from->cut.name);
         memcpy(x->name, from->name, sizeof x->name);
-        snprintf(x->after, sizeof x->after, "%.127s", from->cut.name);
+        if (snprintf(x->after, sizeof x->after, "%s", from->cut.name) >= (int)sizeof x->after)
+            rc = error_set(e, FL_UNSUPPORTED, "the name of layer %.60s.. is too long", from->cut.name);
         g->exit_of[g->m->n_exits++] = i;
     }
     free(has);
@@ -326,12 +326,12 @@ static int measure(struct measuring *g, const struct dataset *data, int requests
 
     for (int s = 0; s < p->n_stages; s++)
         most = p->stage[s].max_batch > most ? p->stage[s].max_batch : most;
-    if ((rc = placement_load(&g->graph, p, e)) || (rc = placement_resolve(g->place, g->graph, p, e)) ||
+    if ((rc = placement_load(&g->graph, p, e)) || (rc = placement_resolve(&g->place, g->graph, p, e)) ||
         (rc = describe_exits(g, e)) ||
         (rc = phases_ask(&g->ask, p, g->graph, data, requests, g->caches, e)) ||
         (rc = phases_refer(&before, &g->ask, e)) ||
         (rc = own_times_model(g->m, g->graph, p, data, most, runs, e)) ||
-        (rc = phases_refer(&after, &g->ask, e)) || (rc = own_times_messages(g->m, p, e)))
+        (rc = phases_refer(&after, &g->ask, e)) || (rc = fit_messages(&g->m->cost, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     digest_text(g->graph->digest, g->m->digest);
@@ -349,19 +349,17 @@ static int measure(struct measuring *g, const struct dataset *data, int requests
     return fit_wakes(g, e);
 }
 
-int measure_pipeline(struct measured **out, const struct pipeline *p, const struct dataset *data,
-                     int requests, int runs, struct error *e)
+int measured_make(struct measured **out, const struct pipeline *p, const struct dataset *data, int requests,
+                  int runs, struct error *e)
 {
-    struct measuring g = {.pipeline = p, .by_sockets = !p->shared_memory};
+    struct measuring g = {.pipeline = p, .by_sockets = !p->shared_memory, .woken = p->shared_memory ? 1 : 3};
     int rc;
 
     *out = NULL;
     g.m = calloc(1, sizeof *g.m);
-    g.place = calloc(1, sizeof *g.place);
-    rc = g.m && g.place ? measure(&g, data, requests, runs, e) : error_set(e, FL_NOMEM, "no memory");
+    rc = g.m ? measure(&g, data, requests, runs, e) : error_set(e, FL_NOMEM, "no memory");
     phases_release(&g.ask);
     graph_free(g.graph);
-    free(g.place);
     if (rc)
         measured_free(g.m);
     else

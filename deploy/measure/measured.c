@@ -26,12 +26,13 @@ static void wrong(struct file *f, const char *key, const char *what)
         f->rc = error_set(f->error, FL_CONFIG, "%s: \"%s\" %s", f->path, key, what);
 }
 
+/* `digits`: after the point; less than 0: it is an integer. */
 static void number(struct file *f, json_t *o, const char *key, double *x, double low, double high, int digits)
 {
     const json_t *v = json_object_get(o, key);
     char text[96];
     if (f->writes) {
-        json_object_set_new(o, key, report_rounded(*x, digits));
+        json_object_set_new(o, key, digits < 0 ? json_integer((json_int_t)*x) : report_rounded(*x, digits));
         return;
     }
     *x = json_number_value(v);
@@ -45,10 +46,8 @@ static void number(struct file *f, json_t *o, const char *key, double *x, double
 static void whole(struct file *f, json_t *o, const char *key, int *n, int low, int high)
 {
     double x = *n;
-    number(f, o, key, &x, low, high, 0);
+    number(f, o, key, &x, low, high, -1);
     *n = (int)x;
-    if (f->writes)
-        json_object_set_new(o, key, json_integer(*n));
 }
 
 static void text(struct file *f, json_t *o, const char *key, char *to, size_t size)
@@ -230,22 +229,21 @@ int measured_take_shares(struct measured *m, const char *path, struct error *e)
 {
     struct file f = {path, false, e, FL_OK};
     double sum = 0;
-    json_t *root, *a, *o;
-    size_t i;
-    int n, exit;
+    json_t *root, *a;
+    int n;
 
     if ((f.rc = json_file_load(&root, path, e)))
         return f.rc;
-    for (int k = 0; k < m->n_exits; k++)
-        m->exit[k].share = 0;
     a = list(&f, root, "exits", &n, 1, PIPELINE_MAX_EXITS + 1);
-    json_array_foreach(a, i, o)
-    {
-        const char *name = json_string_value(json_object_get(o, "name"));
-        if (!name || (exit = measured_find_exit(m, name)) < 0)
-            continue;
-        number(&f, o, "share", &m->exit[exit].share, 0, 1, 6);
-        sum += m->exit[exit].share;
+    for (int k = 0; k < m->n_exits; k++) {
+        m->exit[k].share = 0;
+        for (int i = 0; i < n; i++) {
+            json_t *o = json_array_get(a, (size_t)i);
+            const char *name = json_string_value(json_object_get(o, "name"));
+            if (name && !strcmp(name, m->exit[k].name))
+                number(&f, o, "share", &m->exit[k].share, 0, 1, 6);
+        }
+        sum += m->exit[k].share;
     }
     if (sum > 1 + 1e-6)
         wrong(&f, "share", "of all exits is more than 1 in sum");
@@ -257,14 +255,6 @@ int measured_find_cut(const struct measured *m, const char *name)
 {
     for (int i = 0; i < m->n_cuts; i++)
         if (!strcmp(m->cut[i].name, name))
-            return i;
-    return -1;
-}
-
-int measured_find_exit(const struct measured *m, const char *name)
-{
-    for (int i = 0; i < m->n_exits; i++)
-        if (!strcmp(m->exit[i].name, name))
             return i;
     return -1;
 }

@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "config/pipeline.h"
+#include "deploy/data/dataset.h"
 
 #define MEASURED_MAX_CUTS    512
 #define MEASURED_MAX_RUNS    4096
@@ -78,16 +79,18 @@ struct measured {
     double wake_us[MEASURED_MAX_WAKES]; /* what waking one thread of an idle core takes, equally probable */
 };
 
+/* Sends requests to the running pipeline p, so many in each phase, and times the model in this process,
+ * `runs` times at each batch size. *out is owned by the caller. FL_UNAVAILABLE when p is not up here. */
+int measured_make(struct measured **out, const struct pipeline *p, const struct dataset *data, int requests,
+                  int runs, struct error *e);
 /* Errors as json_file_load; FL_CONFIG with file and key when something is missing or makes no sense. */
 int measured_load(struct measured **out, const char *path, struct error *e);
 int measured_save(struct measured *m, const char *path, struct error *e);
-/* Takes the exits' shares from a report of `bench --output` or `eval --json` (exits[] {name, share}); exits
- * that it does not name answer nothing. */
+/* Takes the exits' shares from a report of bench or eval (exits[] {name, share}); others answer nothing. */
 int measured_take_shares(struct measured *m, const char *path, struct error *e);
 void measured_free(struct measured *m);
 /* Index of the cut behind the node of that name; -1: none. */
 int measured_find_cut(const struct measured *m, const char *name);
-int measured_find_exit(const struct measured *m, const char *name); /* likewise, by the exit's own */
 /* What pieces first..last took in that run (modulo how many there are) of a batch, us. At a batch size that
  * was not measured: between the two nearest, or as the largest one per request. */
 double measured_run_us(const struct measured *m, int rows, int run, int first, int last);

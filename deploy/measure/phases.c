@@ -2,7 +2,6 @@
 #include "phases.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,9 +31,12 @@ struct asking {
     const struct dataset *data;
     struct traffic *traffic;
     struct target *target; /* of the load in hand */
-    int n_roles;
-    struct role role[ROLES_MAX];
-    struct process process[ROLES_MAX];
+    int n_processes;
+    struct {
+        int user;
+        pid_t pid;
+    } process[ROLES_MAX];
+    struct status_reply reply;
     struct phase *phase; /* where answers are noted; NULL: nowhere */
     int noted;
 };
@@ -46,14 +48,25 @@ struct asked {
     bool caches;
 };
 
+/* All must run; those of whom CPU time is counted are noted. */
 static int find_processes(struct asking *a, struct error *e)
 {
-    int rc = roles_list(a->out->pipeline, a->role, &a->n_roles, e);
-    for (int i = 0; i < a->n_roles && !rc; i++)
-        if (pid_file_load(a->out->pipeline, a->role[i].name, &a->process[i]) ||
-            !process_alive(&a->process[i]))
+    struct role role[ROLES_MAX];
+    struct process found;
+    int n, rc = roles_list(a->out->pipeline, role, &n, e);
+    for (int i = 0; i < n && !rc; i++) {
+        const struct role *r = &role[i];
+        int user = r->kind == ROLE_KIND_BROKER  ? USER_BROKER
+                   : r->kind == ROLE_KIND_CACHE ? USER_CACHES + r->replica
+                   : r->kind == ROLE_KIND_STAGE ? USER_STAGES + r->stage
+                                                : -1;
+        if (pid_file_load(a->out->pipeline, r->name, &found) || !process_alive(&found))
             rc = error_set(e, FL_UNAVAILABLE, "%s does not run here: start the pipeline with `freezeline up`",
-                           a->role[i].name);
+                           r->name);
+        a->process[a->n_processes].user = user;
+        a->process[a->n_processes].pid = found.pid;
+        a->n_processes += user >= 0;
+    }
     return rc;
 }
 
@@ -64,43 +77,17 @@ struct reading {
     double total[USERS], main[USERS];
 };
 
-/* What the scheduler counted of a process's main thread; kernels that do not count give 0. */
-static double main_thread_us(pid_t pid)
-{
-    char path[64];
-    unsigned long long ns = 0;
-    FILE *f;
-
-    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", (int)pid, (int)pid);
-    if (!(f = fopen(path, "re")))
-        return 0;
-    if (fscanf(f, "%llu", &ns) != 1)
-        ns = 0;
-    fclose(f);
-    return (double)ns / 1e3;
-}
-
-static int user_of(const struct role *r)
-{
-    return r->kind == ROLE_KIND_BROKER  ? USER_BROKER
-           : r->kind == ROLE_KIND_CACHE ? USER_CACHES + r->replica
-           : r->kind == ROLE_KIND_STAGE ? USER_STAGES + r->stage
-                                        : -1;
-}
-
 static void read_all(const struct asking *a, struct reading *r)
 {
     clockid_t id;
     memset(r, 0, sizeof *r);
     r->total[USER_CLIENT] = clock_cpu_us(CLOCK_PROCESS_CPUTIME_ID);
     r->main[USER_CLIENT] = clock_cpu_us(CLOCK_THREAD_CPUTIME_ID);
-    for (int i = 0; i < a->n_roles; i++) {
-        int user = user_of(&a->role[i]);
-        if (user < 0 || clock_getcpuclockid(a->process[i].pid, &id))
-            continue;
-        r->total[user] += clock_cpu_us(id);
-        r->main[user] += main_thread_us(a->process[i].pid);
-    }
+    for (int i = 0; i < a->n_processes; i++)
+        if (!clock_getcpuclockid(a->process[i].pid, &id)) {
+            r->total[a->process[i].user] += clock_cpu_us(id);
+            r->main[a->process[i].user] += process_main_us(a->process[i].pid);
+        }
 }
 
 /* Adds what was used between the two, times `by`. */
@@ -126,11 +113,9 @@ static void ask_nothing(struct phase *out, const struct asking *a)
 /* Adds what the cache services have counted so far, times `by`. */
 static int add_lookups(struct phase *to, struct asking *a, double by, struct error *e)
 {
-    struct status_reply *s = malloc(sizeof *s);
+    struct status_reply *s = &a->reply;
     int rc;
 
-    if (!s)
-        return error_set(e, FL_NOMEM, "no memory");
     usleep(HEARTBEAT_MS * 1000);
     rc = running_ask(a->out->pipeline, ANSWER_MS, s, e);
     for (int i = 0; !rc && i < s->n_processes; i++)
@@ -138,7 +123,6 @@ static int add_lookups(struct phase *to, struct asking *a, double by, struct err
             to->lookup_messages += by * (double)s->process[i].last.batches;
             to->lookup_rows += by * (double)s->process[i].last.lookups;
         }
-    free(s);
     return rc;
 }
 
@@ -147,27 +131,8 @@ static int add_lookups(struct phase *to, struct asking *a, double by, struct err
 static void note(void *arg, const struct answer *from, uint64_t latency_ns, bool alone)
 {
     struct asking *a = arg;
-    struct phase_request *r;
-
-    if (!a->phase || a->noted >= a->phase->n)
-        return;
-    r = &a->phase->request[a->noted++];
-    *r = (struct phase_request){.alone = alone,
-                                .total_us = (double)latency_ns / 1e3,
-                                .exit = from->exit,
-                                .lookup_us = (double)from->lookup_ns / 1e3,
-                                .n_stages = from->trace.n};
-    for (int i = 0; i < from->trace.n; i++) {
-        r->wire_us[i] = (double)from->trace.stage[i].wire_ns / 1e3;
-        r->compute_us[i] = (double)from->trace.stage[i].compute_ns / 1e3;
-        r->batch[i] = from->trace.stage[i].batch > 0 ? (int)from->trace.stage[i].batch : 1;
-    }
-}
-
-static int stop_early(void *arg, const struct tally *so_far, double seconds)
-{
-    (void)arg, (void)so_far, (void)seconds;
-    return interrupt_seen();
+    if (a->phase && a->noted < a->phase->n)
+        a->phase->request[a->noted++] = (struct phase_request){alone, 1, (double)latency_ns, *from};
 }
 
 static int judge(const struct tally *t, const struct load_outcome *out, int requests, struct error *e)
@@ -192,7 +157,6 @@ static int drive(struct asking *a, const struct asked *load, int requests, struc
                              .closed = load->closed,
                              .requests = requests,
                              .answered = note,
-                             .tick = stop_early,
                              .arg = a};
     struct load_outcome out;
     struct tally *tally;
@@ -221,17 +185,6 @@ int phases_refer(double *us, const struct phases *p, struct error *e)
     return FL_OK;
 }
 
-/* Times as they would be `by` times slower. */
-static void scale(struct phase_request *r, double by)
-{
-    r->total_us *= by;
-    r->lookup_us *= by;
-    for (int k = 0; k < r->n_stages; k++) {
-        r->wire_us[k] *= by;
-        r->compute_us[k] *= by;
-    }
-}
-
 /* A part of a phase: load->requests of its n. */
 static int ask_part(struct phase *out, struct asking *a, const struct asked *load, struct error *e)
 {
@@ -258,7 +211,7 @@ static int ask_part(struct phase *out, struct asking *a, const struct asked *loa
     by = 2 * a->out->speed_us / (before + after);
     add_use(out, &from, &until, by / out->n);
     for (int i = first; i < a->noted; i++)
-        scale(&out->request[i], by);
+        out->request[i].scale = by;
     return FL_OK;
 }
 

@@ -1,27 +1,25 @@
 /* phases.h - loads on a running pipeline, from few requests to many, with what each process used
  *
- * A shared machine changes its speed from minute to minute, which ratios of times must not show. So the model
- * is timed alone right before and after each third of a load, and its times are scaled to what they would
- * have been at the speed of the very first one.
+ * A shared machine changes its speed from minute to minute. So the model is timed alone right before and
+ * after each third of a load, whose times are then scaled to the speed of the very first one.
  */
 #ifndef FREEZELINE_PHASES_H
 #define FREEZELINE_PHASES_H
 
 #include "deploy/data/dataset.h"
 #include "stages/exec/exec.h"
+#include "wire/message.h"
 
-/* Whose CPU time is counted: of the tool, the broker, each cache service, each stage (of its replicas the
- * sum: together they had each request once). */
+/* Whose CPU time is counted; of a stage's replicas the sum: together they had each request once. */
 enum { USER_CLIENT, USER_BROKER, USER_CACHES, USER_STAGES = USER_CACHES + PIPELINE_MAX_CACHES };
 #define USERS (USER_STAGES + PIPELINE_MAX_STAGES)
 
 /* One answered request. */
 struct phase_request {
-    bool alone; /* nothing else was under way while it was */
-    int exit;   /* -1: the network */
-    int n_stages;
-    double total_us, lookup_us, wire_us[PIPELINE_MAX_STAGES], compute_us[PIPELINE_MAX_STAGES];
-    int batch[PIPELINE_MAX_STAGES]; /* in which it was computed */
+    bool alone;   /* nothing else was under way while it was */
+    double scale; /* of its times, to the first phase's speed */
+    double total_ns;
+    struct answer answer;
 };
 
 struct phase {
@@ -44,9 +42,8 @@ struct phases {
     struct phase idle; /* nothing to do, for one second */
 };
 
-/* Sends requests as `bench` does to a pipeline that `freezeline up` started on this host. Borrows p and g.
- * `requests`: of the phases with many in flight. FL_UNAVAILABLE when it is not up, or a request fails.
- * Release after a failure too. */
+/* Sends requests as `bench` does to a pipeline that is up here, so many where many are in flight. Borrows p
+ * and g. FL_UNAVAILABLE when it is not up, or a request fails. Release after a failure too. */
 int phases_ask(struct phases *out, const struct pipeline *p, const struct graph *g,
                const struct dataset *data, int requests, bool caches, struct error *e);
 /* Time of the model alone now, us. */

@@ -1,4 +1,4 @@
-/* message_cost.h - how long a message to another process of this host takes, measured here and now */
+/* message_cost.h - what a message to another process of this host takes, measured here and now */
 #ifndef FREEZELINE_MESSAGE_COST_H
 #define FREEZELINE_MESSAGE_COST_H
 
@@ -15,5 +15,14 @@ struct message_cost {
  * hop_open; FL_IO when messages are lost. */
 int message_cost_measure(struct message_cost *out, const struct pipeline *p, double pause_ms,
                          struct error *e);
+
+/* CPU time of a message, us: of who sends it, of who receives it, of ZeroMQ's threads between them. */
+struct message_cpu {
+    double send, receive, io;
+};
+
+/* Means over bursts of messages of HOP_SMALL_BYTES and of HOP_LARGE_BYTES, in which nobody sleeps. Errors as
+ * above. */
+int message_cost_cpu(struct message_cpu out[2], const struct pipeline *p, bool lanes, struct error *e);
 
 #endif

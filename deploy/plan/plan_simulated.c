@@ -36,17 +36,19 @@ static void set_shape(struct planning *g, const struct pipeline *p)
 {
     struct setup_shape *shape = &g->search.shape;
     const struct measured *m = g->search.measured;
-    shape->n_stages = g->n_stages;
-    for (int k = 0; k < g->n_stages; k++) {
-        const struct stage_config *like = &p->stage[k < p->n_stages ? k : p->n_stages - 1];
-        shape->stage[k] = setup_stage(like, k < p->n_stages ? like->n_replicas : 1);
+    shape->pipeline = *p;
+    shape->pipeline.n_stages = g->n_stages;
+    shape->pipeline.n_exits = 0;
+    for (int k = p->n_stages; k < g->n_stages; k++) {
+        shape->pipeline.stage[k] = p->stage[p->n_stages - 1];
+        shape->pipeline.stage[k].n_replicas = 1;
     }
     for (int i = 0; i < m->n_exits; i++) {
         int cut = measured_find_cut(m, m->exit[i].after);
         if (cut < 0)
             continue;
-        shape->exit_cut[shape->n_exits] = cut;
-        shape->exit[shape->n_exits++] = i;
+        shape->exit_cut[shape->pipeline.n_exits] = cut;
+        shape->exit[shape->pipeline.n_exits++] = m->exit[i];
     }
 }
 
@@ -107,7 +109,6 @@ int plan_simulate(struct plan_simulated *s, const struct pipeline *p, const stru
     if (!rc) {
         cluster_one_host(c, m->cores, m->all_busy);
         c->caches = p->cache.n_endpoints;
-        g.search.pipeline = p;
         g.search.measured = m;
         g.search.cluster = c;
         g.search.load = (struct search_load){.rate = s->rate, .requests = REQUESTS, .seed = SEED};

@@ -66,6 +66,21 @@ bool process_cpu_s(pid_t pid, double *seconds)
     return true;
 }
 
+double process_main_us(pid_t pid)
+{
+    unsigned long long ns = 0;
+    char path[64];
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/task/%d/schedstat", (int)pid, (int)pid);
+    if (!(f = fopen(path, "re")))
+        return 0;
+    if (fscanf(f, "%llu", &ns) != 1)
+        ns = 0;
+    fclose(f);
+    return (double)ns / 1e3;
+}
+
 bool process_find(struct process *out, pid_t pid)
 {
     unsigned long long start;

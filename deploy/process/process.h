@@ -26,6 +26,8 @@ struct process {
 bool process_find(struct process *out, pid_t pid);
 /* Its user and system time; false when there is no such process here. */
 bool process_cpu_s(pid_t pid, double *seconds);
+/* Of these its main thread's alone, us, as the scheduler counts; kernels that do not count give 0. */
+double process_main_us(pid_t pid);
 /* False when it is gone, and when it is of another space. */
 bool process_alive(const struct process *p);
 /* Is it of the space that this process is in? */

@@ -122,15 +122,12 @@ static int look_at_batch(struct calibration *c, struct exec *x, int batch, look 
 static int look_at_all(struct calibration *c, struct exec *x, int room, const char *phase, look what,
                        struct error *e)
 {
-    struct tensor one = exec_input_shape(x, 0, 1);
-    char *input = exec_input_buffer(x, 0);
     for (int64_t at = 0; at < c->count; at += room) {
         int batch = (int)(c->count - at < room ? c->count - at : room), rc;
         progress_update(c->progress, phase, at, c->count, NAN);
         if (interrupt_seen())
             return error_set(e, FL_CANCELLED, "stopped");
-        for (int i = 0; i < batch; i++)
-            dataset_image(c->data, at + i, input + i * tensor_bytes(&one));
+        dataset_images(c->data, at, batch, exec_input_buffer(x, 0));
         if ((rc = look_at_batch(c, x, batch, what, e)))
             return rc;
     }

@@ -8,7 +8,6 @@
 #include "deploy/tool/command.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/interrupt.h"
-#include "deploy/measure/measure_pipeline.h"
 #include "deploy/process/running.h"
 #include "simulate_report.h"
 #include "simulate_search.h"
@@ -40,32 +39,31 @@ struct simulate {
     bool measure, no_cache, sweep, search, skip_broken, json;
     struct pipeline *pipeline;
     struct measured *m;
-    struct cluster *c;
-    struct setup_shape shape;
+    struct cluster hosts;
+    struct search found;
 };
 
 static int measure(struct simulate *a, struct error *e)
 {
-    struct model_shape *model = malloc(sizeof *model);
+    struct model_shape model;
     struct dataset *data = NULL;
     struct progress progress;
-    int rc = model ? output_check(&a->measured, 1, e) : error_set(e, FL_NOMEM, "no memory");
+    struct dataset_options o = {.pipeline = a->pipeline,
+                                .input = &model.input,
+                                .skip_broken = a->skip_broken,
+                                .progress = &progress,
+                                .notes = stderr};
+    int rc = output_check(&a->measured, 1, e);
 
     interrupt_catch();
     progress_open(&progress, stderr);
-    if (!rc && !(rc = model_shape_load(model, a->pipeline, e)))
-        rc = dataset_open(&data, a->data,
-                          &(struct dataset_options){.pipeline = a->pipeline,
-                                                    .input = &model->input,
-                                                    .classes = model->classes,
-                                                    .skip_broken = a->skip_broken,
-                                                    .progress = &progress,
-                                                    .notes = stderr},
-                          e);
+    if (!rc && !(rc = model_shape_load(&model, a->pipeline, e))) {
+        o.classes = model.classes;
+        rc = dataset_open(&data, a->data, &o, e);
+    }
     progress_close(&progress);
-    free(model);
     if (!rc &&
-        !(rc = measure_pipeline(&a->m, a->pipeline, data, a->requests ? a->requests : 1000, a->runs, e)) &&
+        !(rc = measured_make(&a->m, a->pipeline, data, a->requests ? a->requests : 1000, a->runs, e)) &&
         !(rc = measured_save(a->m, a->measured, e)))
         printf("measured %s on %s; written to %s\n", a->m->model, a->m->machine, a->measured);
     dataset_close(data);
@@ -73,59 +71,61 @@ static int measure(struct simulate *a, struct error *e)
 }
 
 /* "2,1,1" */
-static int set_replicas(struct simulate *a, struct error *e)
+static int set_replicas(struct setup_shape *shape, const char *text, struct error *e)
 {
-    const char *c = a->replicas;
+    const char *c = text;
     char *end;
     for (int s = 0; c; s++, c = *end == ',' ? end + 1 : NULL) {
         long n = strtol(c, &end, 10);
         if (end == c || (*end && *end != ',') || n < 1 || n > PIPELINE_MAX_REPLICAS ||
-            s >= a->shape.n_stages || (!*end && s + 1 != a->shape.n_stages))
+            s >= shape->pipeline.n_stages || (!*end && s + 1 != shape->pipeline.n_stages))
             return error_set(e, FL_USAGE, "--replicas takes %d numbers from 1 to %d, such as 2,1: \"%s\"",
-                             a->shape.n_stages, PIPELINE_MAX_REPLICAS, a->replicas);
-        a->shape.stage[s].n_replicas = (int)n;
+                             shape->pipeline.n_stages, PIPELINE_MAX_REPLICAS, text);
+        shape->pipeline.stage[s].n_replicas = (int)n;
     }
     return FL_OK;
 }
 
 static int load(struct simulate *a, struct error *e)
 {
+    struct setup_shape *shape = &a->found.shape;
+    struct cluster *c = &a->hosts;
     int rc;
     if ((rc = measured_load(&a->m, a->measured, e)) ||
         (a->shares && (rc = measured_take_shares(a->m, a->shares, e))))
         return rc;
-    if (a->cluster)
-        rc = cluster_load(a->c, a->cluster, e);
-    else
-        cluster_one_host(a->c, a->m->cores, a->m->all_busy);
-    if (rc || (rc = setup_shape_of(&a->shape, a->pipeline, a->m, !a->no_cache, e)))
+    cluster_one_host(c, a->m->cores, a->m->all_busy);
+    c->caches = a->pipeline->cache.n_endpoints;
+    if ((a->cluster && (rc = cluster_load(c, a->cluster, e))) ||
+        (rc = setup_shape_of(shape, a->pipeline, a->m, !a->no_cache, e)))
         return rc;
-    for (int i = 0; i < a->shape.n_unmeasured; i++)
+    for (int i = 0; i < shape->n_unmeasured; i++)
         fprintf(stderr, "freezeline simulate: exit %s was not measured: here it has no cache\n",
-                a->shape.unmeasured[i]);
-    if (!a->cluster && a->pipeline->cache.n_endpoints > 0)
-        a->c->caches = a->pipeline->cache.n_endpoints;
-    if (a->c->n_replicas && a->c->n_replicas != a->shape.n_stages)
+                shape->unmeasured[i]);
+    if (c->n_replicas && c->n_replicas != shape->pipeline.n_stages)
         return error_set(e, FL_CONFIG, "%s: replicas names %d stages, the pipeline has %d", a->cluster,
-                         a->c->n_replicas, a->shape.n_stages);
-    for (int s = 0; s < a->c->n_replicas; s++)
-        a->shape.stage[s].n_replicas = a->c->replicas[s];
-    return set_replicas(a, e);
+                         c->n_replicas, shape->pipeline.n_stages);
+    for (int s = 0; s < c->n_replicas; s++)
+        shape->pipeline.stage[s].n_replicas = c->replicas[s];
+    return set_replicas(shape, a->replicas, e);
 }
 
 static int run(struct simulate *a, struct error *e)
 {
-    struct search_load load = {.rate = a->rate / a->c->cells,
-                               .closed = a->closed,
-                               .requests = a->requests ? a->requests : 200000,
-                               .seed = (uint64_t)a->seed};
-    struct search s = {
-        .pipeline = a->pipeline, .measured = a->m, .cluster = a->c, .shape = a->shape, .load = load};
-    int rc = a->search ? search_cheapest(&s, a->target_ms, e) : FL_OK;
+    struct search *s = &a->found;
+    int rc = load(a, e);
 
-    if (!rc && !(rc = (a->sweep ? search_sweep : search_once)(&s, e)))
-        rc = simulate_print(&s, a->plot, a->json, e);
-    search_release(&s);
+    s->measured = a->m;
+    s->cluster = &a->hosts;
+    s->load = (struct search_load){.rate = a->rate / a->hosts.cells,
+                                   .closed = a->closed,
+                                   .requests = a->requests ? a->requests : 200000,
+                                   .seed = (uint64_t)a->seed};
+    if (!rc && a->search)
+        rc = search_cheapest(s, a->target_ms, e);
+    if (!rc && !(rc = (a->sweep ? search_sweep : search_once)(s, e)))
+        rc = simulate_print(s, a->plot, a->json, e);
+    search_release(s);
     return rc;
 }
 
@@ -144,19 +144,13 @@ static int simulate(struct simulate *a, struct error *e)
         return error_set(e, FL_USAGE, "--search needs --rate and --target-p99-ms");
     if (a->target_ms > 0 && !a->search)
         return error_set(e, FL_USAGE, "--target-p99-ms belongs to --search");
-    if ((rc = (a->measure ? running_load : arguments_load)(&a->pipeline, &a->where, e)))
-        return rc;
-    if (a->measure)
-        return measure(a, e);
-    if (!(a->c = malloc(sizeof *a->c)))
-        return error_set(e, FL_NOMEM, "no memory");
-    rc = load(a, e);
-    return rc ? rc : run(a, e);
+    rc = (a->measure ? running_load : arguments_load)(&a->pipeline, &a->where, e);
+    return rc ? rc : (a->measure ? measure : run)(a, e);
 }
 
 int command_simulate(int argc, char **argv, struct error *e)
 {
-    struct simulate a = {.seed = 1, .runs = 200};
+    struct simulate a = {.seed = 1, .runs = 200, .hosts.cells = 1};
     const struct argument table[] = {
         ARGUMENTS_PIPELINE(a.where),
         OPTION_TEXT("measured", a.measured, "FILE", "the measurements"),
@@ -187,7 +181,6 @@ int command_simulate(int argc, char **argv, struct error *e)
     if (!rc)
         rc = simulate(&a, e);
     measured_free(a.m);
-    free(a.c);
     pipeline_free(a.pipeline);
     return rc;
 }

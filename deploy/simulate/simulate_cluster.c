@@ -25,8 +25,7 @@ struct parser {
     struct error *error;
 };
 
-/* One row per key or section; `to` in a kind of host (`of_host`) or in the cluster; a unit of 0 is for whole
- * numbers. */
+/* One row per key or section; `to`: in a kind of host (`of_host`) or the cluster; unit 0: whole numbers. */
 struct row {
     const char *path;
     int (*take)(const struct parser *p); /* NULL: a number */
@@ -244,35 +243,28 @@ static int take(struct parser *p, const struct yaml_entry *y)
     return rc || strncmp(pattern, "hosts.#.", 8) != 0 ? rc : number_hosts(p);
 }
 
-int cluster_parse(struct cluster *out, const char *text, size_t size, const char *name, struct error *e)
+int cluster_load(struct cluster *out, const char *path, struct error *e)
 {
     struct yaml_entries y = {0};
-    struct parser p = {.c = out, .file = name, .error = e};
-    int rc;
+    struct parser p = {.c = out, .file = path, .error = e};
+    void *text = NULL;
+    size_t size;
+    int rc = file_read(&text, &size, path, YAML_MAX_BYTES, e);
 
     cluster_one_host(out, 1, 1);
     out->n_kinds = out->n_hosts = 0;
     out->client = -1;
-    rc = yaml_read(&y, text, size, name, NULL, e);
+    if (!rc)
+        rc = yaml_read(&y, text, size, path, NULL, e);
+    free(text);
     for (int i = 0; i < y.n && !rc; i++)
         rc = take(&p, &y.item[i]);
     if (!rc && (!y.n || !out->n_kinds))
-        rc = error_set(e, FL_CONFIG, "%s: hosts is missing: which hosts are there?", name);
+        rc = error_set(e, FL_CONFIG, "%s: hosts is missing: which hosts are there?", path);
     for (int i = 0; i < out->n_kinds && !rc; i++)
         if (!out->kind[i].name[0])
-            rc = error_set(e, FL_CONFIG, "%s: a host has no name", name);
+            rc = error_set(e, FL_CONFIG, "%s: a host has no name", path);
     yaml_entries_free(&y);
-    return rc;
-}
-
-int cluster_load(struct cluster *out, const char *path, struct error *e)
-{
-    void *text = NULL;
-    size_t n;
-    int rc = file_read(&text, &n, path, YAML_MAX_BYTES, e);
-    if (!rc)
-        rc = cluster_parse(out, text, n, path, e);
-    free(text);
     return rc;
 }
 

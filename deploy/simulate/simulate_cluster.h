@@ -11,9 +11,6 @@
  *   stages: [{hosts: [big.0, big.1]}]   # where each stage's workers may go; `big`: all of that kind
  *   processes: {mtbf_hours: 100, restart_seconds: 2}
  *   cells: 10                     # so many such pipelines side by side, each with its share of the requests
- *
- * One pipeline has at most 16 stages, 16 replicas of each, and 63 workers, cache services included: what
- * needs more takes several `cells`.
  */
 #ifndef FREEZELINE_SIMULATE_CLUSTER_H
 #define FREEZELINE_SIMULATE_CLUSTER_H
@@ -45,7 +42,6 @@ struct cluster {
 
 /* FL_IO; FL_CONFIG with FILE:line:column, what is wrong and the nearest key. */
 int cluster_load(struct cluster *out, const char *path, struct error *e);
-int cluster_parse(struct cluster *out, const char *text, size_t size, const char *name, struct error *e);
 /* One host with the client on it. */
 void cluster_one_host(struct cluster *out, int cores, double all_busy);
 const struct cluster_kind *cluster_kind_of(const struct cluster *c, int host);

@@ -3,8 +3,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "deploy/plot/plot.h"
@@ -35,31 +33,35 @@ static const struct simulation_result *last_result(const struct search *s)
     return s->result[s->n_results - 1];
 }
 
+struct name {
+    char text[64];
+};
+
 /* "stage 1.0", "cache 0", "broker"; of all replicas of a stage: "stage 1". */
-static char *process_name(const struct world_process *p, bool all, char *buf, size_t size)
+static struct name process_name(const struct world_process *p, bool all)
 {
+    struct name n = {"client"};
     if (p->role == ROLE_STAGE)
-        snprintf(buf, size, all ? "stage %d" : "stage %d.%d", p->stage, p->replica);
+        snprintf(n.text, sizeof n.text, all ? "stage %d" : "stage %d.%d", p->stage, p->replica);
     else if (p->role == ROLE_CACHE)
-        snprintf(buf, size, "cache %d", p->replica);
-    else
-        snprintf(buf, size, "%s", p->role == ROLE_BROKER ? "broker" : "client");
-    return buf;
+        snprintf(n.text, sizeof n.text, "cache %d", p->replica);
+    else if (p->role == ROLE_BROKER)
+        snprintf(n.text, sizeof n.text, "broker");
+    return n;
 }
 
-static char *host_name(const struct cluster *c, int host, char *buf, size_t size)
+static struct name host_name(const struct cluster *c, int host)
 {
     const struct cluster_kind *k = cluster_kind_of(c, host);
-    if (host >= c->n_hosts)
-        snprintf(buf, size, "outside");
-    else
-        snprintf(buf, size, k->count > 1 ? "%.50s.%d" : "%.50s", k->name, host - k->first);
-    return buf;
+    struct name n = {"outside"};
+    if (host < c->n_hosts)
+        snprintf(n.text, sizeof n.text, k->count > 1 ? "%.50s.%d" : "%.50s", k->name, host - k->first);
+    return n;
 }
 
 static const char *exit_name(const struct search *s, int i)
 {
-    return i < s->shape.n_exits ? s->measured->exit[s->shape.exit[i]].name : "network";
+    return i < s->shape.pipeline.n_exits ? s->shape.exit[i].name : "network";
 }
 
 /* CPU seconds of all processes but the client per answered request, in ms. */
@@ -76,15 +78,13 @@ static double cpu_ms(const struct simulation_result *r)
 static void count_hosts(const struct search *s, long long *hosts, long long *cores)
 {
     const struct simulation_result *x = last_result(s);
+    bool used[WORLD_MAX_HOSTS + 1] = {false};
     *hosts = *cores = 0;
+    for (int i = 0; i < x->n_processes; i++)
+        used[x->process[i].who.host] = true;
     for (int h = 0; h < s->cluster->n_hosts; h++) {
-        int i = 0;
-        while (i < x->n_processes && x->process[i].who.host != h)
-            i++;
-        if (i == x->n_processes)
-            continue;
-        *hosts += s->cluster->cells;
-        *cores += (long long)s->cluster->cells * cluster_kind_of(s->cluster, h)->host.cores;
+        *hosts += used[h] * s->cluster->cells;
+        *cores += (long long)used[h] * s->cluster->cells * cluster_kind_of(s->cluster, h)->host.cores;
     }
 }
 
@@ -139,7 +139,7 @@ static json_t *stage_json(const struct search *s, int i)
 {
     const struct simulation_stage_result *t = &last_result(s)->stage[i];
     return json_pack("{s:i, s:i, s:I, s:I, s:o, s:o, s:o}", "stage", i, "replicas",
-                     s->shape.stage[i].n_replicas, "entered", (json_int_t)t->entered, "exited",
+                     s->shape.pipeline.stage[i].n_replicas, "entered", (json_int_t)t->entered, "exited",
                      (json_int_t)t->hits, "batch_mean", report_rounded(mean_batch(t), 3), "queue_ms",
                      report_rounded(t->queue_ns / NS_PER_MS, 6), "service_ms",
                      report_rounded(t->service_ns / NS_PER_MS, 6));
@@ -148,20 +148,18 @@ static json_t *stage_json(const struct search *s, int i)
 static json_t *process_json(const struct search *s, int i)
 {
     const struct simulation_process *p = &last_result(s)->process[i];
-    char name[64], host[64];
-    return json_pack("{s:s, s:s, s:o, s:o}", "name", process_name(&p->who, false, name, sizeof name), "host",
-                     host_name(s->cluster, p->who.host, host, sizeof host), "busy",
-                     report_rounded(p->busy, 4), "io_busy", report_rounded(p->io_busy, 4));
+    return json_pack("{s:s, s:s, s:o, s:o}", "name", process_name(&p->who, false).text, "host",
+                     host_name(s->cluster, p->who.host).text, "busy", report_rounded(p->busy, 4), "io_busy",
+                     report_rounded(p->io_busy, 4));
 }
 
 static json_t *host_json(const struct search *s, int i)
 {
     const struct simulation_link *l = &last_result(s)->link[i];
-    char name[64];
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", host_name(s->cluster, i, name, sizeof name),
-                     "cores_busy", report_rounded(l->cores, 4), "link_out", report_rounded(l->out, 4),
-                     "link_in", report_rounded(l->in, 4), "out_gbps", report_rounded(l->out_bytes * GBPS, 4),
-                     "in_gbps", report_rounded(l->in_bytes * GBPS, 4));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", host_name(s->cluster, i).text, "cores_busy",
+                     report_rounded(l->cores, 4), "link_out", report_rounded(l->out, 4), "link_in",
+                     report_rounded(l->in, 4), "out_gbps", report_rounded(l->out_bytes * GBPS, 4), "in_gbps",
+                     report_rounded(l->in_bytes * GBPS, 4));
 }
 
 static json_t *load_json(const struct search *s, int i)
@@ -187,13 +185,13 @@ static int print_json(const struct search *s, struct error *e)
         (json_int_t)x->arrived, "answered", (json_int_t)x->answered, "overloaded", (json_int_t)x->refused,
         "expired", (json_int_t)x->expired, "failed", (json_int_t)(x->failed + x->lost), "retried",
         (json_int_t)x->retried, "in_system", report_rounded(x->in_system, 4), "latency_ms", latency_json(x),
-        "exits", list_json(s, s->shape.n_exits + 1, exit_json), "exits_not_measured",
+        "exits", list_json(s, s->shape.pipeline.n_exits + 1, exit_json), "exits_not_measured",
         list_json(s, s->shape.n_unmeasured, unmeasured_json), "stages",
-        list_json(s, s->shape.n_stages, stage_json), "processes", list_json(s, x->n_processes, process_json),
-        "hosts", list_json(s, s->cluster->n_hosts, host_json), "cells", s->cluster->cells, "hosts_used",
-        (json_int_t)hosts, "cores_there", (json_int_t)cores, "cores_used",
-        (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request", report_rounded(cpu_ms(x), 6),
-        "events", (json_int_t)s->events);
+        list_json(s, s->shape.pipeline.n_stages, stage_json), "processes",
+        list_json(s, x->n_processes, process_json), "hosts", list_json(s, s->cluster->n_hosts, host_json),
+        "cells", s->cluster->cells, "hosts_used", (json_int_t)hosts, "cores_there", (json_int_t)cores,
+        "cores_used", (json_int_t)s->cores * s->cluster->cells, "cpu_ms_per_request",
+        report_rounded(cpu_ms(x), 6), "events", (json_int_t)s->events);
     if (root && s->n_results > 1) {
         json_object_set_new(root, "sweep", list_json(s, s->n_results, load_json));
         json_object_set_new(root, "saturation_rps", of_all(s, s->saturation));
@@ -227,20 +225,18 @@ static int print_processes(const struct search *s, struct error *e)
 {
     const struct simulation_result *x = last_result(s);
     struct table *t = table_new("process|number|busy|busiest|moving bytes|batch|queue ms", "lrrrrrr");
-    char name[64];
     for (int first = 0, next; first < x->n_processes; first = next) {
         const struct world_process *p = &x->process[first].who;
-        const struct simulation_process *q;
         double sum = 0, io = 0, most = 0;
         for (next = first; next < x->n_processes; next++) {
-            q = &x->process[next];
+            const struct simulation_process *q = &x->process[next];
             if (q->who.role != p->role || q->who.stage != p->stage)
                 break;
             sum += q->busy;
             io += q->io_busy;
             most = fmax(most, q->busy);
         }
-        table_cells(t, "%s|%d|%.1f%%|%.1f%%|%.1f%%", process_name(p, true, name, sizeof name), next - first,
+        table_cells(t, "%s|%d|%.1f%%|%.1f%%|%.1f%%", process_name(p, true).text, next - first,
                     100 * sum / (next - first), 100 * most, 100 * io / (next - first));
         if (p->role == ROLE_STAGE)
             table_cells(t, "%.2f|%.3f", mean_batch(&x->stage[p->stage]),
@@ -251,35 +247,28 @@ static int print_processes(const struct search *s, struct error *e)
     return table_end(t, e);
 }
 
-struct ranked {
-    int host;
-    double load;
-};
-
-/* The busiest first; equal ones as they stand in the description. */
-static int by_load(const void *a, const void *b)
+static double load_of(const struct simulation_link *l)
 {
-    const struct ranked *x = a, *y = b;
-    return x->load != y->load ? (x->load < y->load) - (x->load > y->load) : x->host - y->host;
+    return fmax(l->cores, 1e3 * fmax(l->out, l->in));
 }
 
+/* The busiest first; equal ones as they stand in the description. */
 static int print_hosts(const struct search *s, struct error *e)
 {
     const struct cluster *c = s->cluster;
-    struct ranked ranked[WORLD_MAX_HOSTS] = {0};
+    const struct simulation_link *link = last_result(s)->link, *l;
+    bool printed[WORLD_MAX_HOSTS] = {false};
     struct table *t = table_new("host|cores busy|of|out Gbit/s|in Gbit/s|link", "lrrrrr");
-    char name[64];
-    int rc;
-    for (int i = 0; i < c->n_hosts; i++) {
-        const struct simulation_link *l = &last_result(s)->link[i];
-        ranked[i] = (struct ranked){i, fmax(l->cores, 1e3 * fmax(l->out, l->in))};
-    }
-    qsort(ranked, (size_t)c->n_hosts, sizeof *ranked, by_load);
-    for (int i = 0; i < c->n_hosts && i < MOST_ROWS; i++) {
-        const struct simulation_link *l = &last_result(s)->link[ranked[i].host];
-        table_cells(t, "%s|%.2f|%d|%.3f|%.3f|%.1f%%", host_name(c, ranked[i].host, name, sizeof name),
-                    l->cores, cluster_kind_of(c, ranked[i].host)->host.cores, l->out_bytes * GBPS,
-                    l->in_bytes * GBPS, 100 * fmax(l->out, l->in));
+    int rc, next;
+    for (int row = 0; row < c->n_hosts && row < MOST_ROWS; row++, printed[next] = true) {
+        next = -1;
+        for (int i = 0; i < c->n_hosts; i++)
+            if (!printed[i] && (next < 0 || load_of(&link[i]) > load_of(&link[next])))
+                next = i;
+        l = &link[next];
+        table_cells(t, "%s|%.2f|%d|%.3f|%.3f|%.1f%%", host_name(c, next).text, l->cores,
+                    cluster_kind_of(c, next)->host.cores, l->out_bytes * GBPS, l->in_bytes * GBPS,
+                    100 * fmax(l->out, l->in));
     }
     rc = table_end(t, e);
     if (c->n_hosts > MOST_ROWS)
@@ -293,21 +282,21 @@ static void print_cores(const struct search *s)
     long long want = (long long)s->cores * s->cluster->cells, there, hosts;
     count_hosts(s, &hosts, &there);
     if (want > there)
-        printf(": processes for %lld cores share the %lld of %lld host%s", want, there, hosts,
-               hosts > 1 ? "s" : "");
+        printf(": processes for %lld cores share the %lld of", want, there);
     else
-        printf(": %lld cores on %lld host%s", want, hosts, hosts > 1 ? "s" : "");
+        printf(": %lld cores on", want);
+    printf(" %lld host%s", hosts, hosts > 1 ? "s" : "");
 }
 
 static void print_summary(const struct search *s)
 {
     const struct simulation_result *x = last_result(s);
     printf("\nanswered by:");
-    for (int i = 0; i <= s->shape.n_exits; i++)
+    for (int i = 0; i <= s->shape.pipeline.n_exits; i++)
         printf(" %s %.1f%%%s", exit_name(s, i), 100 * answered_share(x, i),
-               i < s->shape.n_exits ? "," : "\nreplicas ");
-    for (int i = 0; i < s->shape.n_stages; i++)
-        printf("%d%s", s->shape.stage[i].n_replicas, i + 1 < s->shape.n_stages ? "," : "");
+               i < s->shape.pipeline.n_exits ? "," : "\nreplicas ");
+    for (int i = 0; i < s->shape.pipeline.n_stages; i++)
+        printf("%d%s", s->shape.pipeline.stage[i].n_replicas, i + 1 < s->shape.pipeline.n_stages ? "," : "");
     if (s->target_ms > 0)
         printf(" are the fewest found for p99 <= %.3f ms", s->target_ms);
     print_cores(s);
@@ -382,7 +371,5 @@ static int draw(FILE *to, const void *arg, struct error *e)
 int simulate_print(const struct search *s, const char *plot, bool json, struct error *e)
 {
     int rc = plot ? output_write(plot, draw, s, e) : FL_OK;
-    if (rc)
-        return rc;
-    return json ? print_json(s, e) : print_tables(s, e);
+    return rc ? rc : (json ? print_json : print_tables)(s, e);
 }

@@ -15,24 +15,33 @@
 #define MOST_TRIES    400
 #define SEARCH_DROPS  0.001 /* requests that may go without an answer */
 
+/* That processes are given. */
+static int cores_of(const struct pipeline *p)
+{
+    int n = 1 + p->cache.n_endpoints; /* with the broker's */
+    for (int i = 0; i < p->n_stages; i++)
+        n += p->stage[i].n_replicas * p->stage[i].threads;
+    return n;
+}
+
 /* One simulation of the shape at a load; *out is owned by the caller. */
 static int try_load(struct search *s, double rate, int closed, struct simulation_result **out,
                     struct error *e)
 {
-    struct setup *setup;
+    struct simulation *one;
     clock_t start = clock();
-    int rc = setup_make(&setup, &s->shape, s->measured, s->cluster, s->pipeline, e);
+    int rc = setup_make(&one, &s->shape, s->measured, s->cluster, e);
 
     if (rc)
         return rc;
-    setup->simulation.rate = rate;
-    setup->simulation.closed = closed;
-    setup->simulation.requests = s->load.requests;
-    setup->simulation.warm_up = s->load.requests / WARM_UP_SHARE;
-    setup->simulation.world.seed = s->load.seed;
-    s->cores = setup->cores;
-    rc = simulation_run(out, &setup->simulation, e);
-    free(setup);
+    one->rate = rate;
+    one->closed = closed;
+    one->requests = s->load.requests;
+    one->warm_up = s->load.requests / WARM_UP_SHARE;
+    one->world.seed = s->load.seed;
+    s->cores = cores_of(&one->pipeline);
+    rc = simulation_run(out, one, e);
+    free(one);
     if (!rc) {
         s->tried++;
         s->events += (*out)->events;
@@ -41,21 +50,25 @@ static int try_load(struct search *s, double rate, int closed, struct simulation
     return rc;
 }
 
-int search_once(struct search *s, struct error *e)
+static int add_load(struct search *s, double rate, int closed, struct error *e)
 {
-    int rc = try_load(s, s->load.rate, s->load.closed, &s->result[0], e);
-    s->offered[0] = s->load.rate;
-    s->n_results = !rc;
+    int rc = try_load(s, rate, closed, &s->result[s->n_results], e);
+    s->offered[s->n_results] = rate;
+    s->n_results += !rc;
     return rc;
 }
 
-/* As many in flight as keep every worker's batches full, and no more than are admitted: more would only wait.
- */
+int search_once(struct search *s, struct error *e)
+{
+    return add_load(s, s->load.rate, s->load.closed, e);
+}
+
+/* As many in flight as keep every worker's batches full, and no more than are admitted: they would wait. */
 static int full_house(const struct search *s)
 {
-    int n = 0, most = s->pipeline->broker.max_requests;
-    for (int i = 0; i < s->shape.n_stages && n < most; i++)
-        n += 4 * s->shape.stage[i].n_replicas * s->shape.stage[i].max_batch;
+    int n = 0, most = s->shape.pipeline.broker.max_requests;
+    for (int i = 0; i < s->shape.pipeline.n_stages && n < most; i++)
+        n += 4 * s->shape.pipeline.stage[i].n_replicas * s->shape.pipeline.stage[i].max_batch;
     return n < most ? n : most;
 }
 
@@ -69,9 +82,7 @@ int search_sweep(struct search *s, struct error *e)
     free(full);
     for (int i = 0; i < SWEEP_LOADS && !rc; i++) {
         double share = SWEEP_LOWEST + (SWEEP_HIGHEST - SWEEP_LOWEST) * i / (SWEEP_LOADS - 1);
-        s->offered[i] = share * s->saturation;
-        if (!(rc = try_load(s, s->offered[i], 0, &s->result[i], e)))
-            s->n_results++;
+        rc = add_load(s, share * s->saturation, 0, e);
     }
     return rc;
 }
@@ -100,23 +111,22 @@ int search_p99(struct search *s, double *ms, struct error *e)
     return FL_OK;
 }
 
-/* Enough that each stage's computing, at full batches and without what exits answer, takes less than all its
- * time. */
+/* Enough that each stage computes, at full batches and without what exits answer, less than all the time. */
 static int least_replicas(struct search *s, struct error *e)
 {
-    struct setup *setup = NULL;
+    struct simulation *one = NULL;
     const struct measured *m = s->measured;
     double left = 1;
-    int rc = setup_make(&setup, &s->shape, m, s->cluster, s->pipeline, e);
+    int rc = setup_make(&one, &s->shape, m, s->cluster, e);
 
-    for (int k = 0; k < s->shape.n_stages && !rc; k++) {
-        const struct simulation_stage *stage = &setup->simulation.stage[k];
-        int batch = s->shape.stage[k].max_batch, *n = &s->shape.stage[k].n_replicas;
+    for (int k = 0; k < s->shape.pipeline.n_stages && !rc; k++) {
+        const struct simulation_stage *stage = &one->stage[k];
+        int batch = s->shape.pipeline.stage[k].max_batch, *n = &s->shape.pipeline.stage[k].n_replicas;
         double us = 0;
         for (int g = 0; g < stage->n_segments; g++) {
             us += left * measured_mean_us(m, batch, stage->segment[g].first, stage->segment[g].last) / batch;
             if (stage->segment[g].exit >= 0)
-                left -= m->exit[s->shape.exit[stage->segment[g].exit]].share;
+                left -= one->exit[stage->segment[g].exit].share;
         }
         *n = 1 + (int)(s->load.rate * us / 1e6);
         if (*n > PIPELINE_MAX_REPLICAS)
@@ -126,25 +136,19 @@ static int least_replicas(struct search *s, struct error *e)
                 "split the load over more `cells`",
                 k, *n, PIPELINE_MAX_REPLICAS);
     }
-    free(setup);
+    free(one);
     return rc;
 }
 
-/* A twentieth more, at least one. */
-static int more(int replicas)
-{
-    return replicas + 1 + replicas / 20;
-}
-
-/* More replicas for the stage where that helps most. */
+/* A twentieth more replicas, at least one, for the stage where that helps most. */
 static int add_best(struct search *s, double *p99, struct error *e)
 {
     int which = 0, rc = FL_OK;
     *p99 = INFINITY;
-    for (int k = 0; k < s->shape.n_stages && !rc; k++) {
-        int *n = &s->shape.stage[k].n_replicas, was = *n;
+    for (int k = 0; k < s->shape.pipeline.n_stages && !rc; k++) {
+        int *n = &s->shape.pipeline.stage[k].n_replicas, was = *n;
         double ms = INFINITY;
-        *n = more(was);
+        *n += 1 + was / 20;
         rc = *n > PIPELINE_MAX_REPLICAS ? FL_OK : search_p99(s, &ms, e);
         *n = was;
         if (ms < *p99) {
@@ -152,14 +156,14 @@ static int add_best(struct search *s, double *p99, struct error *e)
             which = k;
         }
     }
-    s->shape.stage[which].n_replicas = more(s->shape.stage[which].n_replicas);
+    s->shape.pipeline.stage[which].n_replicas += 1 + s->shape.pipeline.stage[which].n_replicas / 20;
     return rc;
 }
 
 static int take_away(struct search *s, double target_ms, struct error *e)
 {
-    for (int k = s->shape.n_stages - 1; k >= 0; k--) {
-        int *n = &s->shape.stage[k].n_replicas, rc;
+    for (int k = s->shape.pipeline.n_stages - 1; k >= 0; k--) {
+        int *n = &s->shape.pipeline.stage[k].n_replicas, rc;
         double ms = 0;
         while (ms <= target_ms && *n > 1 && s->tried < MOST_TRIES) {
             --*n;

@@ -14,8 +14,7 @@ struct search_load {
 };
 
 struct search {
-    const struct pipeline *pipeline; /* borrowed, like the next two */
-    const struct measured *measured;
+    const struct measured *measured; /* borrowed, like the next one */
     const struct cluster *cluster;
     struct setup_shape shape;
     struct search_load load;
@@ -37,8 +36,7 @@ int search_once(struct search *s, struct error *e);
 int search_sweep(struct search *s, struct error *e);
 /* Sets the shape's replicas to the fewest cores whose p99 is at most target_ms at load.rate without drops:
  * from what the load needs at least, the replica that helps most is added until the target holds, then those
- * that it can do without are taken away. FL_VALUE when no number of replicas that was tried holds it; the
- * text says why. */
+ * that it can do without are taken away. FL_VALUE, with the reason, when none that was tried holds it. */
 int search_cheapest(struct search *s, double target_ms, struct error *e);
 /* p99 in ms of one simulation; 1e6 and more when requests are dropped, the more the more. */
 int search_p99(struct search *s, double *ms, struct error *e);

@@ -19,40 +19,33 @@ int setup_same_model(const struct measured *m, const struct graph *g, struct err
                      m->model, g->path);
 }
 
-struct stage_config setup_stage(const struct stage_config *like, int replicas)
+static int shape_from(struct setup_shape *out, const struct measured *m, const struct graph *g,
+                      const struct placement *place, bool caches, struct error *e)
 {
-    return (struct stage_config){.threads = like->threads,
-                                 .max_batch = like->max_batch,
-                                 .fixed_batch = like->fixed_batch,
-                                 .n_replicas = replicas};
-}
-
-static int shape_from(struct setup_shape *out, const struct pipeline *p, const struct measured *m,
-                      const struct graph *g, const struct placement *place, bool caches, struct error *e)
-{
-    out->n_stages = place->n_stages;
+    out->pipeline.n_stages = place->n_stages;
     for (int s = 0; s < place->n_stages; s++) {
         const char *name = g->nodes[place->stage[s].last].name;
         out->last[s] = s == place->n_stages - 1 ? m->n_cuts : measured_find_cut(m, name);
         if (out->last[s] < 0)
             return error_set(e, FL_STALE, "the measurements are of another model: they know no cut behind %s",
                              name);
-        out->stage[s] = setup_stage(&p->stage[s], p->stage[s].n_replicas);
     }
     if (caches && place->n_exits && !m->n_exits)
         return error_set(e, FL_STALE,
                          "the measurements know no caches: build them and measure again, or --no-cache");
     for (int i = 0; i < place->n_exits && caches; i++) {
         const struct placed_exit *x = &place->exit[i];
-        int cut = measured_find_cut(m, x->cut.name), exit = measured_find_exit(m, x->name);
+        int cut = measured_find_cut(m, x->cut.name), exit = m->n_exits - 1;
         if (!placed_has_cache(x))
             continue;
+        while (exit >= 0 && strcmp(m->exit[exit].name, x->name) != 0)
+            exit--;
         if (cut < 0 || exit < 0) { /* the build put no cache there, or has since: only people can tell */
             memcpy(out->unmeasured[out->n_unmeasured++], x->name, sizeof x->name);
             continue;
         }
-        out->exit_cut[out->n_exits] = cut;
-        out->exit[out->n_exits++] = exit;
+        out->exit_cut[out->pipeline.n_exits] = cut;
+        out->exit[out->pipeline.n_exits++] = m->exit[exit];
     }
     return FL_OK;
 }
@@ -65,12 +58,14 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
     int rc;
 
     memset(out, 0, sizeof *out);
+    out->pipeline = *p;
+    out->pipeline.n_exits = 0;
     if (!place)
         return error_set(e, FL_NOMEM, "no memory");
     caches = caches && p->cache.n_endpoints > 0 && strcmp(p->cache.kind, "none") != 0;
     if (!(rc = placement_load(&g, p, e)) && !(rc = setup_same_model(m, g, e)) &&
         !(rc = placement_resolve(place, g, p, e)))
-        rc = shape_from(out, p, m, g, place, caches, e);
+        rc = shape_from(out, m, g, place, caches, e);
     graph_free(g);
     free(place);
     return rc;
@@ -78,33 +73,25 @@ int setup_shape_of(struct setup_shape *out, const struct pipeline *p, const stru
 
 /* ---- stages ---- */
 
-static void add_segment(struct simulation_stage *stage, int exit, int first, int last)
+static void fill_stage(struct simulation *out, const struct setup_shape *shape, int s)
 {
-    int i = stage->n_segments++;
-    stage->segment[i].exit = exit;
-    stage->segment[i].first = first;
-    stage->segment[i].last = last;
-}
-
-static void fill_stage(struct setup *out, const struct setup_shape *shape, const struct measured *m, int s)
-{
-    struct simulation_stage *stage = &out->simulation.stage[s];
+    const struct measured *m = out->measured;
+    struct simulation_stage *stage = &out->stage[s];
     int first = s ? shape->last[s - 1] + 1 : 0, last = shape->last[s];
-    stage->bytes =
-        s ? precision_wire_bytes(&out->pipeline, m->cut[shape->last[s - 1]].bytes) : m->input_bytes;
-    for (int i = 0; i < shape->n_exits; i++)
-        if (shape->exit_cut[i] >= first && shape->exit_cut[i] <= last) {
-            add_segment(stage, i, first, shape->exit_cut[i]);
-            first = shape->exit_cut[i] + 1;
-        }
-    if (first <= last)
-        add_segment(stage, -1, first, last);
+    stage->bytes = s ? precision_wire_bytes(&out->pipeline, m->cut[first - 1].bytes) : m->input_bytes;
+    for (int i = 0; i <= shape->pipeline.n_exits; i++) {
+        bool exit = i < shape->pipeline.n_exits;
+        int end = exit ? shape->exit_cut[i] : last;
+        if (end < first || end > last)
+            continue;
+        stage->segment[stage->n_segments++] = (struct simulation_segment){exit ? i : -1, first, end};
+        first = end + 1;
+    }
 }
 
 /* ---- hosts ---- */
 
-/* Where the next worker of a stage goes. spread: the host with the largest free share of its cores; pack: the
- * first with room, the freest when none has. */
+/* For the next worker of a stage. spread: the largest free share of its cores; pack: the first with room. */
 static int choose_host(const struct cluster *c, int stage, const struct world_host *host, const int *used,
                        int threads)
 {
@@ -124,81 +111,72 @@ static int choose_host(const struct cluster *c, int stage, const struct world_ho
 }
 
 /* One core each for the broker and for every cache service; `threads` for every worker. */
-static void place_workers(struct setup *out, const struct setup_shape *shape, const struct cluster *c)
+static void place_workers(struct simulation *s, const struct cluster *c)
 {
     int used[WORLD_MAX_HOSTS] = {0};
     used[c->broker]++;
-    for (int i = 0; shape->n_exits && !c->caches && i < c->n_hosts; i++)
+    for (int i = 0; s->pipeline.n_exits && !c->caches && i < c->n_hosts; i++)
         used[i]++;
-    for (int s = 0; s < shape->n_stages; s++) {
-        const struct stage_config *stage = &shape->stage[s];
-        out->pipeline.stage[s] = *stage;
+    for (int k = 0; k < s->pipeline.n_stages; k++) {
+        const struct stage_config *stage = &s->pipeline.stage[k];
         for (int i = 0; i < stage->n_replicas; i++) {
-            int host = choose_host(c, s, out->host, used, stage->threads);
-            out->simulation.world.stage_host[s][i] = host;
+            int host = choose_host(c, k, s->host, used, stage->threads);
+            s->world.stage_host[k][i] = host;
             used[host] += stage->threads;
         }
-        out->cores += stage->n_replicas * stage->threads;
     }
 }
 
-static int cache_on(const struct setup *s, int host)
+/* The cache service of a host; `add`: there is to be one. -1: none. */
+static int cache_on(struct simulation *s, int host, bool add)
 {
-    for (int i = 0; i < s->pipeline.cache.n_endpoints; i++)
-        if (s->simulation.world.cache_host[i] == host)
-            return i;
-    return -1;
-}
-
-static void add_cache(struct setup *s, int host)
-{
-    if (s->pipeline.cache.n_endpoints < PIPELINE_MAX_CACHES && cache_on(s, host) < 0)
-        s->simulation.world.cache_host[s->pipeline.cache.n_endpoints++] = host;
+    int i = 0, *n = &s->pipeline.cache.n_endpoints;
+    while (i < *n && s->world.cache_host[i] != host)
+        i++;
+    if (i == *n && add && *n < PIPELINE_MAX_CACHES)
+        s->world.cache_host[(*n)++] = host;
+    return i < *n ? i : -1;
 }
 
 /* Each worker asks a cache service of its own host where there is one. */
-static void place_caches(struct setup *s, const struct cluster *c)
+static void place_caches(struct simulation *s, const struct cluster *c)
 {
     struct pipeline *p = &s->pipeline;
     int n = 0;
     p->cache.n_endpoints = 0;
     for (int i = 0; i < c->caches && p->n_exits && i < c->n_hosts; i++)
-        add_cache(s, c->n_hosts - 1 - i); /* the broker is on the first by default */
-    for (int k = 0; k < p->n_stages; k++)
-        for (int i = 0; i < p->stage[k].n_replicas && p->n_exits && !c->caches; i++)
-            add_cache(s, s->simulation.world.stage_host[k][i]);
+        cache_on(s, c->n_hosts - 1 - i, true); /* the broker is on the first by default */
     for (int k = 0; k < p->n_stages; k++)
         for (int i = 0; i < p->stage[k].n_replicas && p->n_exits; i++, n++) {
-            int own = cache_on(s, s->simulation.world.stage_host[k][i]);
+            int own = cache_on(s, s->world.stage_host[k][i], !c->caches);
             p->stage[k].replica[i].cache = own >= 0 ? own : n % p->cache.n_endpoints;
         }
 }
 
 /* The client outside is on a host of its own that is never the limit. */
-static void fill_hosts(struct setup *out, const struct measured *m, const struct cluster *c)
+static void fill_hosts(struct simulation *s, const struct cluster *c)
 {
-    struct simulation *s = &out->simulation;
-    for (int k = 0; k < c->n_kinds; k++)
-        for (int i = 0; i < c->kind[k].count; i++) {
-            out->host[c->kind[k].first + i] = c->kind[k].host;
-            out->failing[c->kind[k].first + i] = c->kind[k].failing;
-        }
-    out->host[c->n_hosts] =
+    double background = s->measured->cost.background_cores;
+    for (int i = 0; i < c->n_hosts; i++) {
+        s->host[i] = cluster_kind_of(c, i)->host;
+        s->host_failing[i] = cluster_kind_of(c, i)->failing;
+    }
+    s->host[c->n_hosts] =
         (struct world_host){.cores = 1024, .speed = 1, .all_busy = 1, .latency_ns = c->client_latency_ns};
     if (c->client >= 0) /* a generator of load is there, and what processes do by themselves */
-        out->host[c->client].speed *= 1 - fmin(0.5, m->cost.background_cores / out->host[c->client].cores);
-    s->world.host = out->host;
-    s->host_failing = out->failing;
+        s->host[c->client].speed *= 1 - fmin(0.5, background / s->host[c->client].cores);
+    s->client_is_outside = c->client < 0;
+    s->world.n_clients = 1;
+    s->world.client_host[0] = c->client < 0 ? c->n_hosts : c->client;
     s->world.n_hosts = c->n_hosts + (c->client < 0);
     s->world.broker_host[0] = c->broker;
-    s->client_host = c->client < 0 ? c->n_hosts : c->client;
 }
 
-static int check_size(const struct setup_shape *shape, struct error *e)
+static int check_size(const struct pipeline *p, struct error *e)
 {
     int workers = 0;
-    for (int i = 0; i < shape->n_stages; i++) {
-        int n = shape->stage[i].n_replicas;
+    for (int i = 0; i < p->n_stages; i++) {
+        int n = p->stage[i].n_replicas;
         workers += n;
         if (n > PIPELINE_MAX_REPLICAS)
             return error_set(
@@ -207,44 +185,37 @@ static int check_size(const struct setup_shape *shape, struct error *e)
                 "cluster's description stand for many pipelines",
                 i, n, PIPELINE_MAX_REPLICAS);
     }
-    if (workers + (shape->n_exits > 0) > PIPELINE_MAX_WORKERS)
+    if (workers + (p->n_exits > 0) > PIPELINE_MAX_WORKERS)
         return error_set(
             e, FL_VALUE,
             "%d stage workers%s: a pipeline has at most %d workers, cache services included; let "
             "`cells` of the cluster's description stand for many pipelines",
-            workers, shape->n_exits ? " and a cache service" : "", PIPELINE_MAX_WORKERS);
+            workers, p->n_exits ? " and a cache service" : "", PIPELINE_MAX_WORKERS);
     return FL_OK;
 }
 
-int setup_make(struct setup **out, const struct setup_shape *shape, const struct measured *m,
-               const struct cluster *c, const struct pipeline *p, struct error *e)
+int setup_make(struct simulation **out, const struct setup_shape *shape, const struct measured *m,
+               const struct cluster *c, struct error *e)
 {
-    struct setup *made;
+    const char *placement = shape->pipeline.cache.placement;
     struct simulation *s;
-    int rc = check_size(shape, e);
+    int rc = check_size(&shape->pipeline, e);
 
     if (rc)
         return rc;
-    if (!(made = calloc(1, sizeof *made)))
+    if (!(s = *out = calloc(1, sizeof *s)))
         return error_set(e, FL_NOMEM, "no memory for %d hosts", c->n_hosts);
-    s = &made->simulation;
-    made->pipeline = *p;
-    made->pipeline.n_stages = shape->n_stages;
-    made->pipeline.n_exits = shape->n_exits;
-    made->pipeline.updates.sample = made->pipeline.updates.audit = 0; /* shares are those in the end */
-    s->world.near = !p->cache.placement || strcmp(p->cache.placement, "service");
-    made->pipeline.cache.placement = s->world.near ? "near" : "service";
-    s->world.pipeline = &made->pipeline;
+    s->pipeline = shape->pipeline;
+    s->pipeline.updates.sample = s->pipeline.updates.audit = 0; /* shares are those in the end */
+    s->world.near = !placement || strcmp(placement, "service");
+    s->pipeline.cache.placement = s->world.near ? "near" : "service";
     s->measured = m;
-    s->client_is_outside = c->client < 0;
     s->failing = c->failing;
     memcpy(s->exit, shape->exit, sizeof s->exit);
-    for (int i = 0; i < shape->n_stages; i++)
-        fill_stage(made, shape, m, i);
-    fill_hosts(made, m, c);
-    place_workers(made, shape, c);
-    place_caches(made, c);
-    made->cores += 1 + made->pipeline.cache.n_endpoints;
-    *out = made;
+    for (int i = 0; i < s->pipeline.n_stages; i++)
+        fill_stage(s, shape, i);
+    fill_hosts(s, c);
+    place_workers(s, c);
+    place_caches(s, c);
     return FL_OK;
 }

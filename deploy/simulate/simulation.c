@@ -9,15 +9,9 @@
 #include "base/log.h"
 #include "simulation_parts.h"
 
-#define NONE            (-1)
 #define START_NS        (500 * NS_PER_MS) /* everybody knows everybody by then */
 #define CLOSED_PAUSE_NS NS_PER_MS         /* a closed loop's client waits so long after a refusal */
 #define AGAIN_NS        NS_PER_MS         /* until a client whose socket is full tries again */
-
-double simulation_random(struct shuffle *r, double mean)
-{
-    return -log(1 - shuffle_uniform(r)) * mean;
-}
 
 /* ---- requests ---- */
 
@@ -29,49 +23,29 @@ static void count_area(struct simulating *g)
     g->area_since = now;
 }
 
-/* NONE: too many, or no memory. */
-static int new_request(struct simulating *g)
+/* Of the request with that number, or the one that was there before it. */
+static struct request_slot *slot_of(const struct simulating *g, uint64_t id)
 {
-    int i = g->free, more = g->max_requests ? 2 * g->max_requests : 1024;
-    struct request_slot *grown;
-    if (i != NONE) {
-        g->free = g->request[i].next;
-        return i;
-    }
-    if (g->n_requests == g->max_requests) {
-        g->failed = more > SIMULATION_MAX_IN_SYSTEM ? FL_TOO_LARGE : FL_NOMEM;
-        if (more > SIMULATION_MAX_IN_SYSTEM || !(grown = realloc(g->request, sizeof *grown * (size_t)more)))
-            return NONE;
-        g->failed = FL_OK;
-        g->request = grown;
-        g->max_requests = more;
-    }
-    g->request[g->n_requests].serial = 0;
-    return g->n_requests++;
+    return &g->slot[id % g->n_slots];
 }
 
 /* The client knows how it ended, or will never know. */
-static void finish(struct simulating *g, int i, bool answered)
+static void finish(struct simulating *g, struct request_slot *r, bool answered)
 {
-    struct request_slot *r = &g->request[i];
-    uint64_t now = world_now(g->world);
     count_area(g);
     g->in_system--;
     r->open = false;
-    r->serial++;
-    r->next = g->free;
-    g->free = i;
     if (g->s->rate <= 0)
-        world_at(g->world, now + (answered ? 0 : CLOSED_PAUSE_NS), EVENT_ARRIVAL, 0);
+        world_at(g->world, world_now(g->world) + (answered ? 0 : CLOSED_PAUSE_NS), EVENT_ARRIVAL, 0);
 }
 
 void simulation_lose(struct simulating *g)
 {
-    g->first_unsent = NONE;
-    for (int i = 0; i < g->n_requests; i++)
-        if (g->request[i].open) {
+    g->unsent = g->next_id;
+    for (uint64_t i = 0; i < g->n_slots && g->in_system; i++)
+        if (g->slot[i].open) {
             g->result->lost++;
-            finish(g, i, false);
+            finish(g, &g->slot[i], false);
         }
 }
 
@@ -92,14 +66,10 @@ static void on_answer(void *arg, int client, int broker, const struct message *m
     struct simulating *g = arg;
     struct simulation_result *out = g->result;
     const struct answer *a = &m->answer;
-    const struct request_slot *r;
-    int i = (int)(a->id & INT32_MAX);
+    struct request_slot *r = slot_of(g, a->id);
 
     (void)client, (void)broker, (void)payload;
-    if (m->type != MESSAGE_ANSWER || i >= g->n_requests)
-        return;
-    r = &g->request[i];
-    if (!r->open || r->serial != a->id >> 32)
+    if (m->type != MESSAGE_ANSWER || !r->open || r->id != a->id)
         return; /* it was given up */
     out->retried += a->attempts > 1 ? a->attempts - 1 : 0;
     out->answered += a->error == FL_OK;
@@ -114,20 +84,21 @@ static void on_answer(void *arg, int client, int broker, const struct message *m
         out->by_exit[a->exit < 0 ? g->spec.pipeline->n_exits : a->exit]++;
         histogram_record(&out->latency, world_now(g->world) - r->due);
     }
-    finish(g, i, a->error == FL_OK);
+    finish(g, r, a->error == FL_OK);
 }
 
 /* FL_AGAIN: its socket is full. */
-static int send_request(struct simulating *g, int i)
+static int send_request(struct simulating *g, uint64_t id)
 {
     struct message *m = &g->out;
     zmq_msg_t payload;
     int rc;
     m->type = MESSAGE_REQUEST;
-    m->request = (struct request){.id = (uint64_t)g->request[i].serial << 32 | (uint32_t)i,
-                                  .input = network_payload(g, &payload, g->s->stage[0].bytes),
-                                  .sent_ns = world_clock(g->world, g->s->client_host, world_now(g->world)),
-                                  .clock = g->clock};
+    m->request =
+        (struct request){.id = id,
+                         .input = network_payload(g, &payload, g->s->stage[0].bytes),
+                         .sent_ns = world_clock(g->world, g->s->world.client_host[0], world_now(g->world)),
+                         .clock = g->clock};
     if ((rc = world_send(g->world, 0, WORLD_CLIENTS, 0, 0, m, &payload)))
         zmq_msg_close(&payload);
     return rc;
@@ -136,28 +107,27 @@ static int send_request(struct simulating *g, int i)
 /* In the order in which they came. */
 static void send_unsent(struct simulating *g)
 {
-    int i;
-    while ((i = g->first_unsent) != NONE && !g->failed) {
-        int rc = send_request(g, i);
+    for (; g->unsent < g->next_id && !g->failed; g->unsent++) {
+        const struct request_slot *r = slot_of(g, g->unsent);
+        int rc = r->open && r->id == g->unsent ? send_request(g, g->unsent) : FL_OK;
         if (rc == FL_AGAIN) {
             world_at(g->world, world_now(g->world) + AGAIN_NS, EVENT_AGAIN, 0);
             return;
         }
         g->failed = rc;
-        g->first_unsent = g->request[i].next;
     }
 }
 
 static void watch(struct simulating *g, bool watches)
 {
     if (g->watching != watches)
-        world_busy(g->world, g->s->client_host, watches ? 1 : -1);
+        world_busy(g->world, g->s->world.client_host[0], watches ? 1 : -1);
     g->watching = watches;
 }
 
 static void expect_arrival(struct simulating *g)
 {
-    double mean = 1e9 / g->s->rate, ns = g->s->even ? mean : simulation_random(&g->arrivals, mean);
+    double mean = 1e9 / g->s->rate, ns = g->s->even ? mean : shuffle_exponential(&g->arrivals, mean);
     uint64_t due = world_now(g->world) + (uint64_t)llround(ns);
     double watch_ns = g->s->client_is_outside ? 0 : 1e3 * g->s->measured->cost.client_watch;
     if (watch_ns > 0)
@@ -167,20 +137,20 @@ static void expect_arrival(struct simulating *g)
 
 static void arrive(struct simulating *g)
 {
-    bool waits = g->first_unsent != NONE;
-    int i = new_request(g);
-    if (i == NONE)
+    bool waits = g->unsent < g->next_id;
+    if ((uint64_t)g->in_system == g->n_slots) {
+        g->failed = FL_TOO_LARGE;
         return;
+    }
+    while (slot_of(g, g->next_id)->open)
+        g->next_id++;
     count_area(g);
-    g->request[i] = (struct request_slot){.serial = g->request[i].serial,
-                                          .next = NONE,
-                                          .open = true,
-                                          .counted = g->result->arrived >= g->s->warm_up,
-                                          .due = world_now(g->world)};
-    g->result->arrived++;
+    *slot_of(g, g->next_id) = (struct request_slot){.id = g->next_id,
+                                                    .due = world_now(g->world),
+                                                    .open = true,
+                                                    .counted = g->result->arrived++ >= g->s->warm_up};
+    g->next_id++;
     g->in_system++;
-    *(waits ? &g->request[g->last_unsent].next : &g->first_unsent) = i;
-    g->last_unsent = i;
     if (!waits)
         send_unsent(g);
     if (g->s->rate > 0)
@@ -199,7 +169,7 @@ static void add_use(struct simulating *g, double sign)
         out->process[i].busy += sign * busy;
         out->process[i].io_busy += sign * io;
     }
-    for (int i = 0; i < out->n_hosts; i++) {
+    for (int i = 0; i < g->spec.n_hosts; i++) {
         struct world_traffic t = world_traffic(g->world, i);
         out->link[i].cores += sign * t.busy_ns;
         out->link[i].out_bytes += sign * t.out_bytes;
@@ -225,7 +195,7 @@ static void to_shares(struct simulating *g, double ns)
         out->process[i].busy = fmax(0, out->process[i].busy / ns);
         out->process[i].io_busy = fmax(0, out->process[i].io_busy / ns);
     }
-    for (int i = 0; i < out->n_hosts; i++) {
+    for (int i = 0; i < g->spec.n_hosts; i++) {
         struct simulation_link *l = &out->link[i];
         double most = g->spec.host[i].bytes_per_ns * ns;
         l->cores /= ns;
@@ -246,7 +216,6 @@ static void stop_counting(struct simulating *g)
     double ns = fmax(1, (double)(world_now(g->world) - g->counted_from));
     count_area(g);
     g->is_over = true;
-    g->result->seconds = ns / 1e9;
     g->result->throughput = (double)g->answers / ns * 1e9;
     g->result->in_system = g->area / ns;
     add_use(g, 1);
@@ -258,7 +227,7 @@ static void stop_counting(struct simulating *g)
 static void on_event(void *arg, int what, uint32_t value)
 {
     struct simulating *g = arg;
-    switch ((enum simulation_event)what) {
+    switch (what) {
     case EVENT_ARRIVAL:
         watch(g, false);
         if (g->result->arrived >= g->s->requests)
@@ -275,11 +244,8 @@ static void on_event(void *arg, int what, uint32_t value)
     case EVENT_AGAIN:
         send_unsent(g);
         break;
-    case EVENT_FAIL:
-    case EVENT_BURY:
-    case EVENT_REPAIR:
+    default:
         failures_event(g, (enum simulation_event)what, (int)value);
-        break;
     }
 }
 
@@ -332,10 +298,10 @@ static int start_all(struct simulating *g, struct error *e)
 static double longest(const struct simulation *s)
 {
     double most = fmax(8, s->measured->answer_bytes);
-    for (int i = 0; i < s->world.pipeline->n_stages; i++)
+    for (int i = 0; i < s->pipeline.n_stages; i++)
         most = fmax(most, s->stage[i].bytes);
-    for (int i = 0; i < s->world.pipeline->n_exits; i++)
-        most = fmax(most, MESSAGE_MAX_BATCH * fmax(sizeof(float), s->measured->exit[s->exit[i]].bytes));
+    for (int i = 0; i < s->pipeline.n_exits; i++)
+        most = fmax(most, MESSAGE_MAX_BATCH * fmax(sizeof(float), s->exit[i].bytes));
     return most;
 }
 
@@ -347,8 +313,8 @@ static int set_up(struct simulating *g, struct error *e)
     int rc;
 
     g->spec = s->world;
-    g->spec.n_clients = 1;
-    g->spec.client_host[0] = s->client_host;
+    g->spec.pipeline = &s->pipeline;
+    g->spec.host = s->host;
     g->spec.costs = (struct world_costs){.io_ns = c->io * 1e3,
                                          .io_byte_ns = c->io_kilobyte,
                                          .switch_ns = c->thread_switch * 1e3,
@@ -357,13 +323,13 @@ static int set_up(struct simulating *g, struct error *e)
     network_user(&g->spec.user);
     if ((rc = world_new(&g->world, &g->spec, e)))
         return rc;
+    g->n_slots = (uint64_t)(s->requests < SIMULATION_MAX_IN_SYSTEM ? s->requests : SIMULATION_MAX_IN_SYSTEM);
+    g->slot = calloc(g->n_slots, sizeof *g->slot);
     g->zeros = calloc(1, (size_t)longest(s) + 1);
     g->result = calloc(1, sizeof *g->result);
-    if (!g->zeros || !g->result)
-        return error_set(e, FL_NOMEM, "no memory");
-    g->result->n_hosts = g->spec.n_hosts;
-    g->free = g->first_unsent = g->last_unsent = NONE;
-    g->clock = clock_id(world_boot_id(g->world, s->client_host, boot, sizeof boot));
+    if (!g->slot || !g->zeros || !g->result)
+        return error_set(e, FL_NOMEM, "no memory for %lld requests", (long long)s->requests);
+    g->clock = clock_id(world_boot_id(g->world, s->world.client_host[0], boot, sizeof boot));
     /* Apart, so that another cluster meets the same arrivals. */
     shuffle_seed(&g->arrivals, s->world.seed, 0);
     shuffle_seed(&g->times, s->world.seed, 1);
@@ -391,13 +357,13 @@ int simulation_run(struct simulation_result **out, const struct simulation *s, s
         error_set(e, rc, "more than %d requests wait: the rate is far above what this pipeline can do",
                   SIMULATION_MAX_IN_SYSTEM);
     else if (g->failed)
-        error_set(e, rc, "no memory for more requests");
+        error_set(e, rc, "no memory for what is under way");
     if (rc)
         free(g->result);
     else
         *out = g->result;
     world_free(g->world);
-    free(g->request);
+    free(g->slot);
     free(g->zeros);
     free(g);
     return rc;

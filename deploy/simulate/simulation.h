@@ -7,8 +7,8 @@
  * Left out: audits, sampling and online updates (an exit's share is what it answers in the end).
  *
  * Pure: no clock, no I/O; all times are nanoseconds of virtual time; the same input and seed give the same
- * result. Memory is taken for requests, messages and events in flight, doubling as they grow, never per
- * event.
+ * result. Memory is taken for requests at the beginning, and for messages and events in flight, doubling as
+ * they grow.
  */
 #ifndef FREEZELINE_SIMULATION_H
 #define FREEZELINE_SIMULATION_H
@@ -30,7 +30,7 @@ struct simulation_failing {
 struct simulation_stage {
     double bytes; /* of one request's input to this stage */
     int n_segments;
-    struct {
+    struct simulation_segment {
         int exit;        /* look-up at its end, or -1 */
         int first, last; /* pieces of the measurements */
     } segment[PIPELINE_MAX_EXITS + 1];
@@ -38,13 +38,14 @@ struct simulation_stage {
 
 struct simulation {
     const struct measured *measured; /* borrowed */
-    struct world_spec world;         /* all but its user, costs and clients: there is one client */
-    int client_host;
-    bool client_is_outside; /* what it does costs nothing */
+    struct pipeline pipeline;        /* texts borrowed */
+    struct world_host host[WORLD_MAX_HOSTS + 1];
+    struct world_spec world; /* all but pipeline, hosts, user and costs; there is one client */
+    bool client_is_outside;  /* what it does costs nothing */
     struct simulation_stage stage[PIPELINE_MAX_STAGES];
-    int exit[PIPELINE_MAX_EXITS];                  /* of the pipeline, in the measurements */
-    const struct simulation_failing *host_failing; /* [n_hosts]; NULL: hosts never fail */
+    struct measured_exit exit[PIPELINE_MAX_EXITS]; /* of the pipeline */
     struct simulation_failing failing;             /* of each process but the client */
+    struct simulation_failing host_failing[WORLD_MAX_HOSTS + 1];
 
     /* load */
     double rate;               /* requests per second at random (Poisson) times; 0: closed loop */
@@ -74,14 +75,13 @@ struct simulation_result {
     int64_t arrived, answered, refused, expired, failed, lost; /* all; the first is the sum of the others */
     int64_t retried;
     int64_t by_exit[PIPELINE_MAX_EXITS + 1]; /* counted answers; at the number of exits: the network's */
-    double seconds;                          /* counted time */
-    double throughput;                       /* answers per second of it */
+    double throughput;                       /* answers per second of the counted time */
     double in_system;                        /* mean number of requests between due and answered */
     struct histogram latency;                /* counted requests, from when they were due */
     struct simulation_stage_result stage[PIPELINE_MAX_STAGES];
-    int n_processes, n_hosts;
+    int n_processes;
     struct simulation_process process[SIMULATION_MAX_PROCESSES]; /* client, broker, cache services, workers */
-    struct simulation_link link[WORLD_MAX_HOSTS];
+    struct simulation_link link[WORLD_MAX_HOSTS];                /* of each host */
     int64_t events;
 };
 

@@ -18,8 +18,8 @@ static void expect(struct simulating *g, int who)
 {
     double mtbf = fate(g, who)->mtbf_ns;
     if (mtbf > 0)
-        world_at(g->world, world_now(g->world) + (uint64_t)simulation_random(&g->failures, mtbf), EVENT_FAIL,
-                 (uint32_t)who);
+        world_at(g->world, world_now(g->world) + (uint64_t)shuffle_exponential(&g->failures, mtbf),
+                 EVENT_FAIL, (uint32_t)who);
 }
 
 void failures_start(struct simulating *g)
@@ -27,8 +27,8 @@ void failures_start(struct simulating *g)
     int n = g->result->n_processes;
     for (int i = 1; i < n; i++)
         expect(g, i);
-    for (int i = 0; g->s->host_failing && i < g->spec.n_hosts; i++)
-        if (i != g->s->client_host)
+    for (int i = 0; i < g->spec.n_hosts; i++)
+        if (i != g->s->world.client_host[0])
             expect(g, n + i);
 }
 
@@ -46,16 +46,17 @@ static void revive(struct simulating *g, int i)
         g->failed = world_start(g->world, g->result->process[i].who.index, &e);
 }
 
-static void each_on(struct simulating *g, int host, void (*fn)(struct simulating *g, int process))
-{
-    for (int i = 1; i < g->result->n_processes; i++)
-        if (g->result->process[i].who.host == host)
-            fn(g, i);
-}
-
 static void fall_silent(struct simulating *g, int i)
 {
     world_stall(g->world, g->result->process[i].who.index, UINT64_MAX);
+}
+
+static void each_of(struct simulating *g, int who, void (*fn)(struct simulating *g, int process))
+{
+    int n = g->result->n_processes;
+    for (int i = 1; i < n; i++)
+        if (who == i || who == n + g->result->process[i].who.host)
+            fn(g, i);
 }
 
 void failures_event(struct simulating *g, enum simulation_event what, int who)
@@ -64,23 +65,17 @@ void failures_event(struct simulating *g, enum simulation_event what, int who)
     uint64_t now = world_now(g->world), back = now + (uint64_t)fate(g, who)->repair_ns;
     uint64_t missed = now + (uint64_t)g->spec.pipeline->broker.dead_after_ms * NS_PER_MS;
 
-    if (what == EVENT_FAIL && host >= 0) {
-        g->down[host] = true;
-        each_on(g, host, fall_silent);
-        world_at(g->world, missed < back ? missed : back, EVENT_BURY, (uint32_t)who);
-    } else if (what == EVENT_FAIL) {
-        strike(g, who);
+    if (host >= 0)
+        g->down[host] = what != EVENT_REPAIR;
+    if (what == EVENT_FAIL) {
+        each_of(g, who, host >= 0 ? fall_silent : strike);
+        if (host >= 0)
+            world_at(g->world, missed < back ? missed : back, EVENT_BURY, (uint32_t)who);
+        world_at(g->world, back, EVENT_REPAIR, (uint32_t)who);
     } else if (what == EVENT_BURY) {
-        each_on(g, host, strike);
+        each_of(g, who, strike);
     } else {
-        if (host >= 0)
-            g->down[host] = false;
-        if (host >= 0)
-            each_on(g, host, revive);
-        else
-            revive(g, who);
+        each_of(g, who, revive);
         expect(g, who);
     }
-    if (what == EVENT_FAIL)
-        world_at(g->world, back, EVENT_REPAIR, (uint32_t)who);
 }

@@ -33,14 +33,9 @@ static int keep(void *arg, int segment, const int *rows, int n, struct error *e)
     return FL_OK;
 }
 
-static const struct measured_exit *exit_of(const struct simulating *g, int exit)
-{
-    return &g->s->measured->exit[g->s->exit[exit]];
-}
-
 static int dim_of(const struct simulating *g, int exit)
 {
-    int dim = (int)(exit_of(g, exit)->bytes / sizeof(float));
+    int dim = (int)(g->s->exit[exit].bytes / sizeof(float));
     return dim < 1 ? 1 : dim;
 }
 
@@ -58,7 +53,7 @@ static int output(void *arg, int row, int batch, int to, struct tensor *shape, i
 {
     const struct stage_of *o = arg;
     const struct simulation *s = o->g->s;
-    bool last = o->stage + 1 == s->world.pipeline->n_stages;
+    bool last = o->stage + 1 == s->pipeline.n_stages;
     (void)row, (void)batch, (void)to, (void)e;
     *shape = network_payload(o->g, out, last ? s->measured->answer_bytes : s->stage[o->stage + 1].bytes);
     if (last) {
@@ -74,7 +69,7 @@ static void set_up_stage(void *arg, const struct world_process *p, struct stage_
     struct simulating *g = arg;
     const struct simulation_stage *from = &g->s->stage[p->stage];
     g->stage_of[p->stage] = (struct stage_of){g, p->stage};
-    s->max_batch = g->s->world.pipeline->stage[p->stage].max_batch;
+    s->max_batch = g->s->pipeline.stage[p->stage].max_batch;
     s->expects = shape_of(from->bytes);
     s->n_segments = from->n_segments;
     for (int i = 0; i < from->n_segments; i++) {
@@ -90,10 +85,9 @@ static double compute(void *arg, const struct world_process *p, int segment, int
     struct simulating *g = arg;
     const struct measured *m = g->s->measured;
     int run = (int)shuffle_below(&g->times, (uint32_t)measured_runs(m));
-    int first = g->s->stage[p->stage].segment[segment].first,
-        last = g->s->stage[p->stage].segment[segment].last;
+    const struct simulation_segment *x = &g->s->stage[p->stage].segment[segment];
     bool *slept = &g->slept[p->stage][p->replica], *cold = &g->cold[p->stage][p->replica];
-    double ns = 1e3 * measured_run_us(m, rows, run, first, last);
+    double ns = 1e3 * measured_run_us(m, rows, run, x->first, x->last);
     (void)rc;
     if (segment == 0) {
         *cold = *slept;
@@ -127,7 +121,7 @@ static void set_up_cache(void *arg, const struct world_process *p, struct cache_
     (void)p, (void)setup;
     if (!m)
         return;
-    m->n_exits = g->s->world.pipeline->n_exits;
+    m->n_exits = g->s->pipeline.n_exits;
     *first = snapshot_new(m);
     for (int i = 0; *first && i < m->n_exits && !projection_new(&around, dim_of(g, i), 1); i++) {
         cache_new(&(*first)->cache[i], CACHE_KMEANS, around, 1);
@@ -140,13 +134,13 @@ static void set_up_cache(void *arg, const struct world_process *p, struct cache_
  * admitted, so that another cluster meets the same hits. */
 static int first_hit(const struct simulating *g, uint64_t request)
 {
-    uint64_t n = (request - g->first_request) / (uint64_t)g->s->world.pipeline->broker.max_requests;
+    uint64_t n = (request - g->first_request) / (uint64_t)g->s->pipeline.broker.max_requests;
     struct shuffle r;
     double u;
-    int i = 0, n_exits = g->s->world.pipeline->n_exits;
+    int i = 0, n_exits = g->s->pipeline.n_exits;
     shuffle_seed(&r, (g->s->world.seed + n) * 0x9e3779b97f4a7c15u, 3);
     u = shuffle_uniform(&r);
-    while (i < n_exits && (u -= exit_of(g, i)->share) >= 0)
+    while (i < n_exits && (u -= g->s->exit[i].share) >= 0)
         i++;
     return i;
 }
@@ -163,7 +157,7 @@ static int look(void *arg, const struct world_process *p, const struct snapshot 
 
 static double look_ns(void *arg, const struct world_process *p, const struct lookup *in)
 {
-    const struct measured_exit *x = exit_of(arg, (int)in->exit);
+    const struct measured_exit *x = &((const struct simulating *)arg)->s->exit[in->exit];
     (void)p;
     return 1e3 * (x->lookup_us + in->n * (x->descriptor_us + x->lookup_row_us));
 }
@@ -180,7 +174,7 @@ static double stage_us(const struct simulating *g, bool sends, const struct mess
     case MESSAGE_RESULT: /* one of an error is rare, and short */
         return m->result.error ? 0 : c->stage_send + bytes;
     case MESSAGE_LOOKUP:
-        return c->stage_lookup + m->lookup.n * exit_of(g, (int)m->lookup.exit)->descriptor_us + bytes;
+        return c->stage_lookup + m->lookup.n * g->s->exit[m->lookup.exit].descriptor_us + bytes;
     case MESSAGE_VERDICT:
         return c->stage_verdict;
     default:
@@ -204,7 +198,7 @@ static double main_us(struct simulating *g, const struct world_process *p, bool 
     case ROLE_CACHE:
         if (sends)
             return 0;
-        x = exit_of(g, (int)m->lookup.exit);
+        x = &g->s->exit[m->lookup.exit];
         return c->cache + x->lookup_us + m->lookup.n * x->lookup_row_us;
     default:
         return stage_us(g, sends, m, bytes - MEASURED_ENVELOPE_BYTES);

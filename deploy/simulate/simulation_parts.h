@@ -1,9 +1,4 @@
-/* simulation_parts.h - what the files of the simulation share; private to simulation*.c
- *
- * simulation.c           the load, counting, the result
- * simulation_network.c   what stands for the network: layers, look-ups, what computing and messages cost
- * simulation_failures.c  deaths and repairs
- */
+/* simulation_parts.h - what the files of the simulation share; private to simulation*.c */
 #ifndef FREEZELINE_SIMULATION_PARTS_H
 #define FREEZELINE_SIMULATION_PARTS_H
 
@@ -12,11 +7,10 @@
 
 enum simulation_event { EVENT_ARRIVAL, EVENT_WATCH, EVENT_AGAIN, EVENT_FAIL, EVENT_BURY, EVENT_REPAIR };
 
+/* The one with the number id stands at id % n_slots. Numbers whose place is taken are left out. */
 struct request_slot {
-    uint32_t serial; /* counts the uses of this place */
-    int next;        /* of those that are free, or not sent yet */
+    uint64_t id, due;
     bool open, counted;
-    uint64_t due;
 };
 
 struct simulating {
@@ -29,11 +23,11 @@ struct simulating {
     bool down[WORLD_MAX_HOSTS];
 
     /* the client */
-    struct request_slot *request;
-    int n_requests, max_requests, free, first_unsent, last_unsent;
-    bool watching;  /* the clock */
-    void *zeros;    /* as long as the longest payload */
-    uint64_t clock; /* which one its host has */
+    struct request_slot *slot;
+    uint64_t n_slots, next_id, unsent; /* unsent: the first number that was not sent yet */
+    bool watching;                     /* the clock */
+    void *zeros;                       /* as long as the longest payload */
+    uint64_t clock;                    /* which one its host has */
     struct message out;
 
     /* the network */
@@ -52,8 +46,7 @@ struct simulating {
     double area;
 };
 
-double simulation_random(struct shuffle *r, double mean); /* exponential */
-void simulation_lose(struct simulating *g);               /* all that is under way goes with the broker */
+void simulation_lose(struct simulating *g); /* all that is under way goes with the broker */
 
 /* What the world asks of the network. */
 void network_user(struct world_user *u);

@@ -41,6 +41,11 @@ double shuffle_normal(struct shuffle *s)
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
 
+double shuffle_exponential(struct shuffle *s, double mean)
+{
+    return -log1p(-shuffle_uniform(s)) * mean;
+}
+
 void shuffle_order(struct shuffle *s, int32_t *v, int64_t n)
 {
     for (int64_t i = n - 1; i > 0; i--) {

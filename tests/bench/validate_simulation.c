@@ -444,7 +444,6 @@ static void predict(const struct validation *v, const struct measured *m, double
     cluster_one_host(c, m->cores, m->all_busy);
     c->caches = pipeline->cache.n_endpoints;
     c->kind[0].host.speed = measured_ms / p->reference_ms;
-    s.pipeline = pipeline;
     s.load = (struct search_load){
         .rate = p->rate > 0 ? p->offered : 0, .closed = atoi(IN_FLIGHT), .requests = SIMULATED, .seed = 1};
     check(setup_shape_of(&s.shape, pipeline, m, way % 2, &e), &e);

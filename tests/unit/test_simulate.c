@@ -135,7 +135,8 @@ static void test_cluster(void **unused)
     struct cluster *c = malloc(sizeof *c);
     struct error e;
     assert_non_null(c);
-    if (cluster_parse(c, text, strlen(text), "c.yaml", &e))
+    put(in_folder("c.yaml"), text);
+    if (cluster_load(c, in_folder("c.yaml"), &e))
         fail_msg("%s", e.text);
     assert_int_equal(c->n_hosts, 4);
     assert_int_equal(c->client, -1);
@@ -181,7 +182,8 @@ static void test_cluster_refusals(void **unused)
     assert_non_null(c);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct error e = {0};
-        assert_int_equal(cluster_parse(c, bad[i].text, strlen(bad[i].text), "c.yaml", &e), FL_CONFIG);
+        put(in_folder("c.yaml"), bad[i].text);
+        assert_int_equal(cluster_load(c, in_folder("c.yaml"), &e), FL_CONFIG);
         if (!strstr(e.text, bad[i].says))
             fail_msg("%s: \"%s\" does not say %s", bad[i].text, e.text, bad[i].says);
     }
@@ -245,9 +247,10 @@ static void new_world(struct world *w, int stages, const char *cluster)
     w->measured = measured_of(w->pipeline);
     w->cluster = malloc(sizeof *w->cluster);
     assert_non_null(w->cluster);
-    if (cluster_parse(w->cluster, cluster, strlen(cluster), "c.yaml", &e))
+    put(in_folder("c.yaml"), cluster);
+    if (cluster_load(w->cluster, in_folder("c.yaml"), &e))
         fail_msg("%s", e.text);
-    w->search = (struct search){.pipeline = w->pipeline, .measured = w->measured, .cluster = w->cluster};
+    w->search = (struct search){.measured = w->measured, .cluster = w->cluster};
     w->search.load = (struct search_load){.closed = 1, .requests = 2000, .seed = 3};
 }
 
@@ -272,7 +275,7 @@ static void test_cuts_keep_the_whole(void **unused)
         want = PIECE_US * (w.measured->n_cuts + 1) / 1e3;
         if (setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e) || search_once(&w.search, &e))
             fail_msg("%s", e.text);
-        assert_int_equal(w.search.shape.n_stages, stages);
+        assert_int_equal(w.search.shape.pipeline.n_stages, stages);
         assert_true(fabs(histogram_mean(&w.search.result[0]->latency) / 1e6 - want) < 0.001 * want);
         free_world(&w);
     }
@@ -290,7 +293,7 @@ static void test_exits_save_their_share(void **unused)
     w.search.load.requests = 20000;
     if (setup_shape_of(&w.search.shape, w.pipeline, m, true, &e) || search_once(&w.search, &e))
         fail_msg("%s", e.text);
-    assert_int_equal(w.search.shape.n_exits, 4);
+    assert_int_equal(w.search.shape.pipeline.n_exits, 4);
     for (int i = 0; i < 4; i++)
         want += 0.2 * (w.search.shape.exit_cut[i] + 1);
     want = PIECE_US / 1e3 * (want + (1 - 4 * 0.2) * (m->n_cuts + 1));
@@ -304,23 +307,22 @@ static void test_places(void **unused)
     char text[128];
     for (int pack = 0; pack < 2; pack++) {
         struct world w;
-        struct setup *setup;
+        struct simulation *one;
         struct error e;
         int on[4] = {0};
         snprintf(text, sizeof text, hosts, pack ? "pack" : "spread");
         new_world(&w, 2, text);
         assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_OK);
-        w.search.shape.stage[0].n_replicas = 3;
-        w.search.shape.stage[1].n_replicas = 2;
-        assert_int_equal(setup_make(&setup, &w.search.shape, w.measured, w.cluster, w.pipeline, &e), FL_OK);
+        w.search.shape.pipeline.stage[0].n_replicas = 3;
+        w.search.shape.pipeline.stage[1].n_replicas = 2;
+        assert_int_equal(setup_make(&one, &w.search.shape, w.measured, w.cluster, &e), FL_OK);
         for (int i = 0; i < 5; i++)
-            on[setup->simulation.world.stage_host[i / 3][i % 3]]++;
-        assert_int_equal(setup->simulation.world.n_hosts, 5);
-        assert_int_equal(setup->cores, 6);
+            on[one->world.stage_host[i / 3][i % 3]]++;
+        assert_int_equal(one->world.n_hosts, 5);
         assert_int_equal(on[0], pack ? 3 : 1);
         assert_int_equal(on[1], pack ? 2 : on[1]);
         assert_true(pack || (on[1] >= 1 && on[2] >= 1 && on[3] >= 1));
-        free(setup);
+        free(one);
         free_world(&w);
     }
 }
@@ -340,7 +342,7 @@ static void test_search(void **unused)
     if (search_cheapest(&w.search, 3 * total_ms, &e))
         fail_msg("%s", e.text);
     for (int i = 0; i < 2; i++)
-        sum += w.search.shape.stage[i].n_replicas;
+        sum += w.search.shape.pipeline.stage[i].n_replicas;
     assert_in_range(sum, 4, 7);
     assert_int_equal(search_once(&w.search, &e), FL_OK);
     assert_true((double)histogram_quantile(&w.search.result[0]->latency, 0.99) / 1e6 <= 3 * total_ms);
@@ -355,7 +357,7 @@ static void test_search_from_more_than_a_pipeline_can_have(void **unused)
     new_world(&w, 4, one_host);
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, false, &e), FL_OK);
     for (int i = 0; i < 4; i++)
-        w.search.shape.stage[i].n_replicas = PIPELINE_MAX_REPLICAS;
+        w.search.shape.pipeline.stage[i].n_replicas = PIPELINE_MAX_REPLICAS;
     w.search.load = (struct search_load){.rate = 10, .requests = 1000, .seed = 3};
     assert_int_equal(search_cheapest(&w.search, 10, &e), FL_VALUE);
     assert_non_null(strstr(e.text, "64 stage workers"));
@@ -416,7 +418,7 @@ static void test_exit_not_measured(void **unused)
     new_world(&w, 2, one_host);
     snprintf(w.measured->exit[1].name, sizeof w.measured->exit[1].name, "elsewhere");
     assert_int_equal(setup_shape_of(&w.search.shape, w.pipeline, w.measured, true, &e), FL_OK);
-    assert_int_equal(w.search.shape.n_exits, w.pipeline->n_exits - 1);
+    assert_int_equal(w.search.shape.pipeline.n_exits, w.pipeline->n_exits - 1);
     assert_int_equal(w.search.shape.n_unmeasured, 1);
     assert_string_equal(w.search.shape.unmeasured[0], w.pipeline->exit[1].name);
     free_world(&w);

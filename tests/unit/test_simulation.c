@@ -16,9 +16,6 @@
 /* A pipeline in which nothing but computing takes time, on hosts that have a core for each process. */
 struct scene {
     struct simulation s;
-    struct pipeline pipeline;
-    struct world_host host[MANY];
-    struct simulation_failing failing[MANY];
     struct measured measured;
     int n_results;
     struct simulation_result *result[MANY];
@@ -59,7 +56,7 @@ static const struct measured_batch at_random = {1, POINTS, exponential[0]}, alwa
 static void set_stage(struct scene *w, int k, int replicas)
 {
     struct simulation_stage *stage = &w->s.stage[k];
-    w->pipeline.stage[k] = (struct stage_config){.n_replicas = replicas, .max_batch = 1, .threads = 1};
+    w->s.pipeline.stage[k] = (struct stage_config){.n_replicas = replicas, .max_batch = 1, .threads = 1};
     stage->n_segments = 1;
     for (int g = 0; g < 2; g++) {
         stage->segment[g].exit = -1;
@@ -74,7 +71,7 @@ static struct scene *new_scene(int stages, int replicas, const struct measured_b
     clear(NULL);
     made = w;
     for (int i = 0; i < MANY; i++)
-        w->host[i] = (struct world_host){.cores = 1024, .speed = 1, .all_busy = 1};
+        w->s.host[i] = (struct world_host){.cores = 1024, .speed = 1, .all_busy = 1};
     for (int k = 0; k < stages; k++)
         set_stage(w, k, replicas);
     w->measured.n_cuts = PIECES - 1;
@@ -82,19 +79,16 @@ static struct scene *new_scene(int stages, int replicas, const struct measured_b
     w->measured.batch[0] = w->measured.batch[1] = *t;
     w->measured.batch[1].batch = MESSAGE_MAX_BATCH;
     w->s.measured = &w->measured;
-    w->pipeline.n_stages = stages;
-    w->pipeline.broker = (struct broker_config){.max_requests = 20000,
-                                                .max_memory_mb = 1024,
-                                                .deadline_ms = 1000000,
-                                                .retries = 2,
-                                                .heartbeat_ms = 200,
-                                                .dead_after_ms = 2000};
-    w->pipeline.cache.wait_us = 2000;
-    w->s.world.pipeline = &w->pipeline;
-    w->s.world.n_hosts = 1;
-    w->s.world.host = w->host;
+    w->s.pipeline.n_stages = stages;
+    w->s.pipeline.broker = (struct broker_config){.max_requests = 20000,
+                                                  .max_memory_mb = 1024,
+                                                  .deadline_ms = 1000000,
+                                                  .retries = 2,
+                                                  .heartbeat_ms = 200,
+                                                  .dead_after_ms = 2000};
+    w->s.pipeline.cache.wait_us = 2000;
+    w->s.world.n_hosts = w->s.world.n_clients = 1;
     w->s.world.seed = 7;
-    w->s.host_failing = w->failing;
     w->s.requests = 100000;
     w->s.warm_up = 5000;
     return w;
@@ -163,7 +157,7 @@ static void test_mmc(void **unused)
     for (int k = 0; k < C; term *= a / ++k)
         sum += term;
     wait = term * C / (C - a) / (sum + term * C / (C - a)) / (C - a);
-    w->host[0].cores = C;
+    w->s.host[0].cores = C;
     w->s.rate = 1000 * a;
     r = simulate(w);
     assert_near(mean_ms(r), 1 + wait, 0.04);
@@ -185,7 +179,7 @@ static void test_shared_core(void **unused)
 {
     struct scene *w = new_scene(1, REPLICAS, &always);
     struct simulation_result *r;
-    w->host[0].cores = 1;
+    w->s.host[0].cores = 1;
     w->s.rate = 700;
     r = simulate(w);
     assert_near(mean_ms(r), 1 / 0.3, 0.05);
@@ -196,8 +190,8 @@ static void test_slower_together(void **unused)
 {
     struct scene *w = new_scene(1, 2, &always);
     struct simulation_result *r;
-    w->host[0].cores = 2;
-    w->host[0].all_busy = 0.8;
+    w->s.host[0].cores = 2;
+    w->s.host[0].all_busy = 0.8;
     w->s.closed = 8;
     r = simulate(w);
     assert_near(r->throughput, 1600, 0.01);
@@ -210,9 +204,9 @@ static void test_crowded(void **unused)
     for (int rows = 1; rows <= 2; rows++) {
         struct scene *w = new_scene(1, 2, &always);
         struct simulation_result *r;
-        w->host[0].cores = 2;
+        w->s.host[0].cores = 2;
         w->measured.cost.stage_crowd_share = 0.25;
-        w->pipeline.stage[0].max_batch = rows;
+        w->s.pipeline.stage[0].max_batch = rows;
         w->s.closed = 16;
         w->s.requests = 40000;
         w->s.warm_up = 4000;
@@ -227,7 +221,7 @@ static void test_batches(void **unused)
 {
     struct scene *w = new_scene(1, 1, &always);
     struct simulation_result *r;
-    w->pipeline.stage[0].max_batch = 4;
+    w->s.pipeline.stage[0].max_batch = 4;
     w->s.closed = 8;
     w->s.requests = 8000;
     w->s.warm_up = 800;
@@ -239,9 +233,9 @@ static void test_batches(void **unused)
 
 static void add_cache(struct scene *w, double share)
 {
-    w->pipeline.cache.n_endpoints = 1;
-    w->pipeline.n_exits = 1;
-    w->measured.exit[0] = (struct measured_exit){.share = share, .lookup_us = 250};
+    w->s.pipeline.cache.n_endpoints = 1;
+    w->s.pipeline.n_exits = 1;
+    w->s.exit[0] = (struct measured_exit){.share = share, .lookup_us = 250};
     w->s.stage[0].segment[0].exit = 0;
 }
 
@@ -270,8 +264,8 @@ static void test_near_look_ups(void **unused)
     struct simulation_result *r;
     add_cache(w, 0.4);
     w->s.world.near = true;
-    w->pipeline.cache.placement = "near";
-    w->pipeline.cache.near_keep_ms = 10000;
+    w->s.pipeline.cache.placement = "near";
+    w->s.pipeline.cache.near_keep_ms = 10000;
     w->s.stage[0].n_segments = 2;
     w->s.closed = 1;
     w->s.requests = 20000;
@@ -303,7 +297,7 @@ static void test_late_cache_is_bypassed(void **unused)
     struct scene *w = new_scene(2, 1, &always);
     struct simulation_result *r;
     add_cache(w, 0);
-    w->measured.exit[0].lookup_us = 50000;
+    w->s.exit[0].lookup_us = 50000;
     w->s.closed = 1;
     w->s.requests = 20000;
     w->s.warm_up = 10000;
@@ -320,8 +314,8 @@ static void test_network(void **unused)
     struct simulation_result *r;
     w->measured.batch[0].us = w->measured.batch[1].us = nothing;
     w->s.world.n_hosts = 2;
-    w->host[0].bytes_per_ns = w->host[1].bytes_per_ns = 0.125;
-    w->host[0].latency_ns = w->host[1].latency_ns = 0.1 * MS;
+    w->s.host[0].bytes_per_ns = w->s.host[1].bytes_per_ns = 0.125;
+    w->s.host[0].latency_ns = w->s.host[1].latency_ns = 0.1 * MS;
     for (int i = 0; i < 8; i++)
         w->s.world.stage_host[0][i] = 1;
     w->s.stage[0].bytes = 125000;
@@ -383,7 +377,7 @@ static void test_client_watches(void **unused)
     static double longer[PIECES] = {1200};
     struct scene *w = new_scene(1, 1, &(struct measured_batch){1, 1, longer});
     struct simulation_result *r;
-    w->host[0].cores = 1;
+    w->s.host[0].cores = 1;
     w->s.rate = 500;
     w->s.even = true;
     w->measured.cost.client_watch = 1000;
@@ -401,12 +395,12 @@ static void test_refuses_and_expires(void **unused)
     w->s.rate = 2000;
     w->s.requests = 20000;
     w->s.warm_up = 1000;
-    w->pipeline.broker.max_requests = 10;
+    w->s.pipeline.broker.max_requests = 10;
     r = simulate(w);
     assert_near((double)r->refused / (double)r->arrived, 0.5, 0.05);
     assert_near((double)r->latency.max_ns / MS, 10, 0.01);
-    w->pipeline.broker.max_requests = 1000000;
-    w->pipeline.broker.deadline_ms = 5;
+    w->s.pipeline.broker.max_requests = 1000000;
+    w->s.pipeline.broker.deadline_ms = 5;
     r = simulate(w);
     assert_true(r->refused + r->expired > 0 && (double)r->latency.max_ns <= 5 * MS * 1.01);
     assert_true(r->answered > 0 && r->answered < r->arrived * 6 / 10);
@@ -421,7 +415,7 @@ static void test_overload_is_refused(void **unused)
     w->s.rate = 3000;
     w->s.requests = 60000;
     w->s.warm_up = 3000;
-    w->pipeline.broker.deadline_ms = 30;
+    w->s.pipeline.broker.deadline_ms = 30;
     r = simulate(w);
     assert_true((double)r->answered > 0.97 * (double)r->arrived / 3);
     assert_true((double)r->refused > 0.6 * (double)r->arrived);
@@ -436,7 +430,7 @@ static void test_determinism(void **unused)
     w->s.rate = 1500;
     w->s.requests = 30000;
     w->s.warm_up = 1000;
-    w->pipeline.stage[0].max_batch = 4;
+    w->s.pipeline.stage[0].max_batch = 4;
     a = simulate(w);
     b = simulate(w);
     w->s.world.seed++;
@@ -456,18 +450,18 @@ static void test_failures(void **unused)
     w->s.world.n_hosts = 4;
     for (int i = 0; i < 4; i++) {
         w->s.world.stage_host[0][i] = w->s.world.stage_host[1][i] = 1 + i % 3;
-        w->failing[i] = (struct simulation_failing){20 * S, 1 * S};
-        w->host[i].latency_ns = 0.05 * MS;
+        w->s.host_failing[i] = (struct simulation_failing){20 * S, 1 * S};
+        w->s.host[i].latency_ns = 0.05 * MS;
     }
     w->s.world.cache_host[0] = 1;
     w->s.failing = (struct simulation_failing){5 * S, 0.2 * S};
-    w->pipeline.broker.heartbeat_ms = 20;
-    w->pipeline.broker.dead_after_ms = 100;
-    w->pipeline.broker.deadline_ms = 2000;
-    w->pipeline.broker.max_requests = 500;
+    w->s.pipeline.broker.heartbeat_ms = 20;
+    w->s.pipeline.broker.dead_after_ms = 100;
+    w->s.pipeline.broker.deadline_ms = 2000;
+    w->s.pipeline.broker.max_requests = 500;
     w->s.rate = 1000;
     w->s.requests = 50000;
-    w->pipeline.stage[1].max_batch = 8;
+    w->s.pipeline.stage[1].max_batch = 8;
     for (uint64_t seed = 1; seed <= 3; seed++) {
         w->s.world.seed = seed;
         r = simulate(w);
