@@ -134,8 +134,10 @@ static int simulate(struct simulate *a, struct error *e)
     int rc;
     if (!a->measured)
         return error_set(e, FL_USAGE,
-                         "--measured FILE is missing; `freezeline simulate -c P.yaml --measure FILE` writes "
-                         "it while the pipeline is up");
+                         "--measured FILE is missing; `freezeline simulate -c P.yaml --measure --data D "
+                         "--measured FILE` writes it while the pipeline is up");
+    if (a->measure && !a->data)
+        return error_set(e, FL_USAGE, "--measure needs --data: which requests?");
     if (!a->measure && !a->sweep && a->rate <= 0 && a->closed <= 0)
         return error_set(e, FL_USAGE, "what load? --rate R, --closed N or --sweep");
     if (a->rate > 0 && a->closed > 0)

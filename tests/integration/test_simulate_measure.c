@@ -75,6 +75,8 @@ static void test_measure_and_predict(void **state)
     json_t *root, *latency;
 
     write_pictures(h);
+    assert_int_equal(simulate(h, "--measure"), 2);
+    assert_said("--data");
     assert_int_equal(simulate(h, measuring(h, "")), 1);
     assert_said("freezeline up");
     tool_ok(h, "up", "");
