@@ -168,7 +168,44 @@ static bool changes(const struct pipeline *was, const struct pipeline *next, int
     return false;
 }
 
-/* A host out of reach is left out, unless a worker is to start or end there. */
+/* The host in reach with the fewest workers and a free slot; NULL: none. */
+static const char *free_host(const struct change *c, const struct pipeline *p)
+{
+    int workers[PIPELINE_MAX_HOSTS] = {0}, best = -1;
+
+    for (int s = 0; s < p->n_stages; s++)
+        for (int r = 0; r < p->stage[s].n_replicas; r++)
+            workers[pipeline_host(p, p->stage[s].replica[r].host)]++;
+    for (int i = 0; i < p->n_hosts; i++)
+        if (!c->away[i][0] && (!p->host[i].slots || workers[i] < p->host[i].slots) &&
+            (best < 0 || workers[i] < workers[best]))
+            best = i;
+    return best < 0 ? NULL : p->host[best].name;
+}
+
+/* New workers that a host out of reach would get come elsewhere; *sets is what *next came from. */
+static int place_in_reach(struct change *c, const struct pipeline *was, struct pipeline **next, int stage,
+                          struct argument_list *sets, struct error *e)
+{
+    static char pin[PIPELINE_MAX_REPLICAS][PIN_BYTES];
+    int rc = FL_OK;
+
+    for (int r = was->stage[stage].n_replicas; !rc && r < (*next)->stage[stage].n_replicas; r++) {
+        const char *host = (*next)->stage[stage].replica[r].host;
+        if (!c->away[pipeline_host(*next, host)][0] || !(host = free_host(c, *next)) ||
+            sets->n == ARGUMENTS_MAX_LIST)
+            continue;
+        snprintf(pin[r], sizeof pin[r], "stages.%d.replicas.%d.host=%.60s", stage, r, host);
+        sets->item[sets->n++] = pin[r];
+        pipeline_free(*next);
+        *next = NULL;
+        if (!(rc = placed(next, was, sets, e)))
+            rc = fleet_ship(&c->fleet, *next, FLEET_FILE, c->away, e);
+    }
+    return rc;
+}
+
+/* Of those out of reach none has to start or end a worker. */
 static int check_away(const struct change *c, const struct pipeline *was, const struct pipeline *next,
                       int stage, struct error *e)
 {
@@ -240,7 +277,8 @@ int scale_hosts(const struct pipeline *p, int stage, int n, int timeout_s, bool 
         !(rc = serving_scaled(&sets, &now.arguments.sets, stage, n, set, e)) &&
         !(rc = placed(&was, p, &none, e)) && !(rc = placed(&next, p, &one, e)) &&
         !(rc = begin(&c, next, true, e)) && !(rc = fleet_ship(&c.fleet, next, FLEET_FILE, c.away, e))) {
-        if ((rc = check_away(&c, was, next, stage, e)) || (rc = apply_in_turn(&c, was, next, stage, done, e)))
+        if ((rc = place_in_reach(&c, was, &next, stage, &one, e)) ||
+            (rc = check_away(&c, was, next, stage, e)) || (rc = apply_in_turn(&c, was, next, stage, done, e)))
             take_back(&c, was, done, rc, e);
         else
             rc = keep(next, now.arguments.path, &sets, e);

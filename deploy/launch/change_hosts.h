@@ -18,8 +18,8 @@ int files_for_hosts(struct pipeline **was, struct pipeline **next, const struct 
                     const struct serving *now, struct error *e);
 
 /* n workers of a stage, and nothing else: new ones come where slots are free. Where one cannot start, all is
- * as it was. Hosts out of reach that it does not concern are left out until `apply`. `quiet`: says nothing of
- * the hosts. */
+ * as it was. Hosts out of reach are left out until `apply`, unless a worker is to end there. `quiet`: says
+ * nothing of the hosts. */
 int scale_hosts(const struct pipeline *p, int stage, int n, int timeout_s, bool quiet, struct error *e);
 
 /* The keys, and nothing else; processes read the list of allowed ones within a second. Hosts that could not
