@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "deploy/process/process.h"
 #include "deploy/tool/output.h"
 #include "deploy/tool/state.h"
 #include "export.h"
@@ -133,13 +134,11 @@ static int write_host(const struct export *at, struct error *e)
 {
     struct role role[ROLES_MAX];
     const struct passwd *self = getpwuid(geteuid());
-    char bin[STATE_PATH_BYTES];
-    ssize_t length = readlink("/proc/self/exe", bin, sizeof bin - 1);
+    char bin[PROCESS_SELF_BYTES];
     struct unit u = {.x = at, .all = role, .bin = at->bin ? at->bin : bin, .user = at->user};
     int rc;
 
-    bin[length > 0 ? length : 0] = 0;
-    if (strrchr(bin, '/'))
+    if (!process_self(bin, NULL) && strrchr(bin, '/'))
         *strrchr(bin, '/') = 0;
     if (!u.user && !(u.user = self ? self->pw_name : NULL))
         return error_set(e, FL_USAGE,

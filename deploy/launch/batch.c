@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "deploy/hosts/shell_words.h"
+#include "deploy/process/process.h"
 #include "deploy/tool/state.h"
 
 int batch_nodes(const struct pipeline *p)
@@ -81,12 +82,10 @@ static int options(FILE *to, const struct pipeline *p, struct error *e)
 
 static int command(FILE *to, const struct pipeline *p, const struct pipeline_arguments *a, struct error *e)
 {
-    char self[STATE_PATH_BYTES], here[STATE_PATH_BYTES];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    char self[PROCESS_SELF_BYTES], here[STATE_PATH_BYTES];
 
-    if (length <= 0 || !getcwd(here, sizeof here))
+    if (process_self(self, e) || !getcwd(here, sizeof here))
         return error_set(e, FL_IO, "cannot tell this program or folder by name: %s", strerror(errno));
-    self[length] = 0;
     fputs("cd ", to);
     shell_word(to, here);
     fputs(" || exit 1\nexec ", to);

@@ -11,6 +11,7 @@
 #include "broker/http/http_access.h"
 #include "cache_service/store/manifest.h"
 #include "keys/allow_list.h"
+#include "deploy/process/process.h"
 #include "deploy/process/roles.h"
 #include "deploy/process/serving.h"
 #include "deploy/hosts/ship.h"
@@ -22,12 +23,11 @@ static int add_programs(struct shipment *s, struct error *e)
     static const char *const names[] = {"freezeline", "freezeline-broker", "freezeline-stage",
                                         "freezeline-cache", "freezeline-learner"};
     enum { N = sizeof names / sizeof *names };
-    char self[1024], path[N][1100], *list[N];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    char self[PROCESS_SELF_BYTES], path[N][1100], *list[N];
+    int rc = process_self(self, e);
 
-    if (n <= 0)
-        return error_set(e, FL_IO, "cannot read /proc/self/exe: %s", strerror(errno));
-    self[n] = '\0';
+    if (rc)
+        return rc;
     for (int i = 0; i < N; i++) {
         snprintf(path[i], sizeof path[i], "%.*s/%s", (int)(strrchr(self, '/') - self), self, names[i]);
         list[i] = path[i];

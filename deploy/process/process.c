@@ -36,6 +36,14 @@ bool process_visible(const struct process *p)
     return !p->space || p->space == own_space();
 }
 
+int process_self(char path[PROCESS_SELF_BYTES], struct error *e)
+{
+    ssize_t n = readlink("/proc/self/exe", path, PROCESS_SELF_BYTES - 1);
+
+    path[n > 0 ? n : 0] = 0;
+    return n > 0 ? FL_OK : error_set(e, FL_IO, "cannot read /proc/self/exe: %s", strerror(errno));
+}
+
 /* What follows the name in /proc/PID/stat, in `line`; NULL when there is no such process. The name may hold
  * anything, so its end is the last ')'. */
 static const char *read_stat(pid_t pid, char line[1024])

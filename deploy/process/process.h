@@ -22,6 +22,10 @@ struct process {
     char host[PROCESS_HOST_BYTES];
 };
 
+#define PROCESS_SELF_BYTES 1024
+
+/* The path of this very program. FL_IO. */
+int process_self(char path[PROCESS_SELF_BYTES], struct error *e);
 /* The running process of that pid; false when there is none (a zombie counts as none). */
 bool process_find(struct process *out, pid_t pid);
 /* Its user and system time; false when there is no such process here. */

@@ -11,6 +11,7 @@
 
 #include "cache_service/store/redis_link.h"
 #include "deploy/tool/state.h"
+#include "process.h"
 
 /* This machine by its name, with or without the domain. */
 static bool is_own_name(const char *host)
@@ -123,21 +124,15 @@ int roles_list_here(const struct pipeline *p, struct role role[ROLES_MAX], int *
 /* "PATH" beside this very binary when it is there, else just the name, to be found in PATH. */
 static char *program(struct role_command *c, const char *name)
 {
-    char *to = c->text[c->n_text++], self[1024];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    char *slash;
+    char *to = c->text[c->n_text++], self[PROCESS_SELF_BYTES], *slash;
 
+    if (!process_self(self, NULL) && (slash = strrchr(self, '/'))) {
+        slash[1] = 0;
+        snprintf(to, sizeof c->text[0], "%s%s", self, name);
+        if (!access(to, X_OK))
+            return to;
+    }
     snprintf(to, sizeof c->text[0], "%s", name);
-    if (n <= 0)
-        return to;
-    self[n] = 0;
-    slash = strrchr(self, '/');
-    if (!slash)
-        return to;
-    slash[1] = 0;
-    snprintf(to, sizeof c->text[0], "%s%s", self, name);
-    if (access(to, X_OK))
-        snprintf(to, sizeof c->text[0], "%s", name);
     return to;
 }
 

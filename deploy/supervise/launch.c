@@ -1,7 +1,6 @@
 /* launch.c - spawning the supervisor, waiting, stopping */
 #include "launch.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,13 +82,11 @@ static int rotate_logs(const struct pipeline *p, struct error *e)
 static int spawn_supervisor(const struct pipeline *p, const struct pipeline_arguments *a, int lock,
                             struct process *out, struct error *e)
 {
-    char *argv[2 * ARGUMENTS_MAX_LIST + 10], fd[16], log[STATE_PATH_BYTES], self[1024];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *argv[2 * ARGUMENTS_MAX_LIST + 10], fd[16], log[STATE_PATH_BYTES], self[PROCESS_SELF_BYTES];
     int n = 0, rc = state_path(log, p, e, "logs/supervisor.log");
 
-    if (length <= 0)
-        return error_set(e, FL_IO, "cannot read /proc/self/exe: %s", strerror(errno));
-    self[length] = 0;
+    if (rc || (rc = process_self(self, e)))
+        return rc;
     argv[n++] = self;
     argv[n++] = "supervise";
     snprintf(fd, sizeof fd, "%d", PROCESS_INHERITED_FD);
@@ -108,7 +105,7 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
         argv[n++] = (char *)(uintptr_t)a->sets.item[i];
     }
     argv[n] = NULL;
-    return rc ? rc : process_spawn(out, argv, log, lock, e);
+    return process_spawn(out, argv, log, lock, e);
 }
 
 /* What was taken over goes on, and its supervisor stays. */

@@ -34,13 +34,11 @@ static int run(struct pager *p, const struct serving *serving, const char *comma
                struct error *e)
 {
     const struct argument_list *sets = &serving->arguments.sets;
-    char *argv[2 * ARGUMENTS_MAX_LIST + 8], log[STATE_PATH_BYTES], self[1024];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    char *argv[2 * ARGUMENTS_MAX_LIST + 8], log[STATE_PATH_BYTES], self[PROCESS_SELF_BYTES];
     int n = 0, rc = state_path(log, serving->pipeline, e, "logs/variants.log");
 
-    if (rc || length <= 0)
-        return rc ? rc : error_set(e, FL_IO, "cannot read /proc/self/exe");
-    self[length] = 0;
+    if (rc || (rc = process_self(self, e)))
+        return rc;
     argv[n++] = self;
     argv[n++] = (char *)(uintptr_t)command;
     argv[n++] = "-c";
