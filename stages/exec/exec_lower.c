@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stages/graph/graph_build.h"
+
 enum part {
     PART_OTHER, /* float32 on all sides */
     PART_CHEAP, /* may stand between lower values */
@@ -34,14 +36,6 @@ static enum part part_of(const struct exec *x, const struct step *s)
     return PART_OTHER;
 }
 
-static bool is_output(const struct graph *g, int value)
-{
-    for (int i = 0; i < g->n_outputs; i++)
-        if (g->outputs[i] == value)
-            return true;
-    return false;
-}
-
 /* What each value is in lower precision: as the model says, or by its name. The model's own outputs are
  * float32. */
 static void name_types(struct exec *x, const struct graph *g, const struct exec_options *o)
@@ -50,7 +44,7 @@ static void name_types(struct exec *x, const struct graph *g, const struct exec_
         struct slot *s = &x->slot[i];
         const struct value *v = &g->values[s->value];
         const struct quantized_value *q = NULL;
-        if (s->dtype != TENSOR_F32 || is_output(g, s->value))
+        if (s->dtype != TENSOR_F32 || graph_is_output(g, s->value))
             continue;
         if (o->precision == PRECISION_BFLOAT16)
             s->low = TENSOR_BF16, s->scale = 1;

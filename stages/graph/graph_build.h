@@ -54,6 +54,8 @@ struct attr *node_attribute(struct node *n, const char *name, enum attr_kind kin
 int *graph_count_uses(const struct graph *g);
 bool graph_is_output(const struct graph *g, int value);
 bool graph_is_input(const struct graph *g, int value);
+/* Is one of the values that it makes marked in `needed`, by value? */
+bool node_makes_needed(const struct node *n, const unsigned char *needed);
 /* The constant that input k of a node is, or NULL. */
 const struct tensor *node_constant(const struct graph *g, const struct node *n, int k);
 

@@ -116,7 +116,7 @@ static void mark(const struct node *n, unsigned char *needed)
         needed[n->out[0]] = 1;
 }
 
-static bool makes_needed(const struct node *n, const unsigned char *needed)
+bool node_makes_needed(const struct node *n, const unsigned char *needed)
 {
     for (int k = 0; k < n->n_out; k++)
         if (n->out[k] != GRAPH_NONE && needed[n->out[k]])
@@ -129,7 +129,7 @@ static void sweep_nodes(struct graph *g, unsigned char *needed)
 {
     int kept = 0;
     for (int i = g->n_nodes - 1; i >= 0; i--)
-        if (makes_needed(&g->nodes[i], needed))
+        if (node_makes_needed(&g->nodes[i], needed))
             mark(&g->nodes[i], needed);
         else
             node_release(&g->nodes[i]);

@@ -27,14 +27,6 @@ static void mark_needed(const struct graph *g, const struct sizing *w, unsigned 
     }
 }
 
-static bool is_wanted(const struct node *n, const unsigned char *needed)
-{
-    for (int k = 0; k < n->n_out; k++)
-        if (n->out[k] != GRAPH_NONE && needed[n->out[k]])
-            return true;
-    return false;
-}
-
 /* Why value v could not be made: the cause farthest up. */
 static int explain(const struct graph *g, struct sizing *w, int v, struct error *e)
 {
@@ -104,13 +96,13 @@ static int settle_all(struct graph *g, const struct sizing *w, int n, struct err
     for (int i = 0; i < n_nodes && !code; i++) {
         const struct node *c = &g->nodes[i];
         int taken = c->op == &op_choice ? choice_taken(&w[0].value[c->in[0]]) : -1;
-        bool wanted = c->op == &op_choice && is_wanted(c, needed);
+        bool wanted = c->op == &op_choice && node_makes_needed(c, needed);
         for (int k = 1; wanted && k < n; k++)
             if (choice_taken(&w[k].value[c->in[0]]) != taken)
                 code = FL_AGAIN;
     }
     for (int i = 0; i < n_nodes && !code; i++)
-        if (g->nodes[i].op == &op_choice && is_wanted(&g->nodes[i], needed))
+        if (g->nodes[i].op == &op_choice && node_makes_needed(&g->nodes[i], needed))
             code = settle(g, i, choice_taken(&w[0].value[g->nodes[i].in[0]]));
     free(needed);
     return code == FL_NOMEM ? error_set(e, FL_NOMEM, "out of memory") : code;
