@@ -9,10 +9,11 @@ build=${FREEZELINE_BUILD:-$PWD/build/release}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 freezeline=$build/freezeline
 systemd=/lib/systemd/systemd
-group=freezeline-test-$$
+group=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)/freezeline-test-$$
 
 enough() { # what is wanted here
-    [ "$(id -u)" = 0 ] && [ -x $systemd ] && command -v systemctl && command -v redis-server &&
+    [ "$(id -u)" = 0 ] && [ "$group" != /freezeline-test-$$ ] && [ -x $systemd ] && command -v systemctl &&
+        command -v redis-server &&
         unshare --mount --pid --uts --ipc --cgroup --fork --mount-proc mount -t cgroup2 none /sys/fs/cgroup
 }
 if ! enough >"$work/enough" 2>&1; then
@@ -23,7 +24,7 @@ fi
 
 # --- a systemd that knows our units alone ---
 
-mkdir "$work/cgroup" "$work/none" "$work/units" && chmod 755 "$work"
+mkdir "$work/none" "$work/units" && chmod 755 "$work"
 cp configs/demo/demo.onnx "$work"
 cat >"$work/p.yaml" <<YAML
 model: demo.onnx
@@ -52,16 +53,15 @@ export SYSTEMD_UNIT_PATH="$1/units" SYSTEMD_GENERATOR_PATH="$1/none" container=o
 exec "$2" --system --unit=default.target --show-status=no --log-target=null
 BOOT
 boots() {
-    mount -t cgroup2 none "$work/cgroup" && mkdir "$work/cgroup/$group" || return 1
-    sh -c "echo \$\$ >'$work/cgroup/$group/cgroup.procs'; exec unshare --mount --pid --uts --ipc --cgroup --fork \
+    mkdir "$group" || return 1
+    sh -c "echo \$\$ >'$group/cgroup.procs'; exec unshare --mount --pid --uts --ipc --cgroup --fork \
         --kill-child --mount-proc sh '$work/boot' '$work' $systemd" </dev/null >"$work/systemd" 2>&1 &
     echo $! >"$work/chain"
     within 60 pgrep -P "$(cat "$work/chain")" && pgrep -P "$(cat "$work/chain")" >"$work/first"
 }
 ends() {
     [ ! -s "$work/chain" ] || kill -9 "$(cat "$work/chain")"
-    within 60 sh -c "find '$work/cgroup/$group' -depth -type d -exec rmdir {} +; ! test -d '$work/cgroup/$group'"
-    umount "$work/cgroup"
+    within 60 sh -c "find '$group' -depth -type d -exec rmdir {} +; ! test -d '$group'"
 }
 trap 'ends >/dev/null 2>&1; rm -rf "$work"' EXIT
 there() { nsenter -t "$(cat "$work/first")" --mount --pid --uts --ipc -- "$@"; }
