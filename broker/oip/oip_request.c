@@ -9,6 +9,7 @@
 #include "json_cut.h"
 #include "oip_numbers.h"
 #include "oip_tensor.h"
+#include "picture/image.h"
 
 #define US_PER_MS 1000
 
@@ -420,8 +421,12 @@ static int read_raw(struct oip_request *out, const char *body, size_t size, cons
 int oip_request_read(struct oip_request *out, const char *body, size_t size, int64_t header,
                      const struct oip_model *model, struct error *e)
 {
+    const char *type = header == OIP_NO_HEADER ? image_type(body, size) : NULL;
     int rc;
     *out = (struct oip_request){.rows = 0};
+    if (type)
+        return error_set(e, FL_PROTOCOL, "the body is a picture and no JSON: send it with 'Content-Type: %s'",
+                         type);
     if (header > 0 && (uint64_t)header > size)
         return error_set(e, FL_PROTOCOL, "Inference-Header-Content-Length is %lld, the body has %zu bytes",
                          (long long)header, size);

@@ -208,8 +208,9 @@ static int report(const struct up *u, const struct process *supervisor, struct e
                             e);
     if (u->elsewhere && u->pipeline->n_hosts)
         printf("%d hosts, ", u->pipeline->n_hosts);
-    printf("ready: %d processes, %d stages, %d exits; requests go to %s\n", n, u->pipeline->n_stages,
-           u->model->n_exits, u->pipeline->broker.requests);
+    printf("ready: %d processes, %d stages, %d exits; ", n, u->pipeline->n_stages, u->model->n_exits);
+    served_where(u->pipeline, stdout);
+    putchar('\n');
     fflush(stdout);
     return FL_OK;
 }

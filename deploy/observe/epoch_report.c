@@ -120,22 +120,30 @@ static const char *percent(double share, char text[16])
     return text;
 }
 
-/* Without true labels, audits count as lost where the answer differs: that is never less than accuracy. */
+/* Without true labels, audits count as lost where the answer differs. That is never less than accuracy, so it
+ * can show that a budget of accuracy is kept, not that it is exceeded. */
 static void print_losses(const struct epoch_told *t, const struct caches_promise *p, bool labels, FILE *to)
 {
     const char *what = p->agreement ? "agreement" : "accuracy";
+    bool differ = p->made && !p->agreement && !labels;
     char a[16], b[16], c[16], d[16], e[16], certain[16];
 
     snprintf(certain, sizeof certain, "%g%%", 100 * (p->made ? p->certainty : 0.95));
     if (!t->audits || t->state == EPOCH_COLD)
         return;
-    fprintf(to, "  %" PRIu64 " audits since then: %s lost (%s certain: %s to %s)", t->audits,
-            percent(mean(t, p), a), certain, percent(t->lower, b), percent(t->upper, c));
-    if (p->made && t->lower <= p->max_loss && p->max_loss < t->upper)
+    fprintf(to, "  %" PRIu64 " audits since then: %s %s (%s certain: %s to %s)", t->audits,
+            percent(mean(t, p), a), differ ? "differ from the network" : "lost", certain,
+            percent(t->lower, b), percent(t->upper, c));
+    if (differ && t->upper > p->max_loss)
+        fprintf(
+            to,
+            "; only true labels (`freezeline feedback`) tell how much of the budget of %s accuracy that is",
+            percent(p->max_loss, e));
+    else if (p->made && t->lower <= p->max_loss && p->max_loss < t->upper)
         fprintf(to, ", too few to tell whether it is within %s of %s", percent(p->max_loss, e), what);
     else if (p->made)
         fprintf(to, ", %s of the budget of %s %s", percent(used(t, p), d), percent(p->max_loss, e), what);
-    fprintf(to, "%s\n", p->made && !p->agreement && !labels ? " (no true labels: by agreement)" : "");
+    fprintf(to, "\n");
 }
 
 static void print_exit(const struct status_reply *r, const struct process_status *l, const char *name, int i,

@@ -342,13 +342,15 @@ static int print_table(const struct status *s, const struct status_row *row, int
     for (int i = 0; i < n; i++)
         table_row(t, &row[i]);
     printf("%s: %s%s%s", s->pipeline->name,
-           !s->answered ? "down"
+           !s->answered ? (s->held == CLAIM_NOBODY ? "down" : "does not answer")
            : s->ready   ? "ready"
                         : "not ready",
            s->answered && s->reply->draining ? ", draining" : "",
            s->answered && s->reply->unloaded ? ", unloaded over HTTP" : "");
-    if (s->answered)
-        printf("; requests go to %s", s->pipeline->broker.requests);
+    if (s->answered) {
+        fputs("; ", stdout);
+        served_where(s->pipeline, stdout);
+    }
     puts("\n");
     rc = table_end(t, e);
     print_supervisor(s);

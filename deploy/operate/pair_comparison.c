@@ -80,7 +80,8 @@ static void say(const struct comparison *c, enum measure_kind kind, const struct
 
     if (kind == MEASURE_LATENCY)
         snprintf(text, size,
-                 "%.0f%% of the answers took over %.2f times as long (%.0f%% to %.0f%%; half are tolerated)",
+                 "%.0f%% of the answers took over %.2f times as long (%.0f%% to %.0f%%; half are tolerated; "
+                 "`--slower` tolerates more)",
                  100 * m->share, 1 + c->limits.slower, 100 * m->low, 100 * m->high);
     else
         snprintf(text, size, format[kind], 100 * m->share, 100 * fmax(m->low, -1), 100 * m->high,

@@ -224,6 +224,15 @@ void served_print(const struct served *s, const struct pipeline *p, FILE *to)
         fprintf(to, "%s%s\n", i ? "" : "\n", note[i]);
 }
 
+void served_where(const struct pipeline *p, FILE *to)
+{
+    const char *port = p->broker.http ? strrchr(p->broker.http, ':') : NULL;
+
+    fprintf(to, "requests go to %s", p->broker.requests);
+    if (port && atoi(port + 1)) /* 0: any; the broker's log says which it became */
+        fprintf(to, " and http%s://%s", p->broker.http_tls ? "s" : "", p->broker.http);
+}
+
 void served_warn(const struct served *s, const struct pipeline *p, const char *command)
 {
     char note[SERVED_MAX_NOTES][SERVED_NOTE_BYTES];

@@ -298,11 +298,11 @@ static int print_table(const struct quantizing *q, struct error *e)
         table_cells(t, "%s", verdict_on(q, at));
     }
     rc = table_end(t, e);
-    printf(
-        "\nover %lld records that chose nothing; one request on one thread. `precision: auto` is %s from now "
-        "on (%.2f points may be lost with certainty %g%%)\n",
-        (long long)(q->count - q->half), engine_precision_name(q->choice),
-        q->pipeline->cache.max_accuracy_loss, 100 * q->pipeline->cache.certainty);
+    printf("\nover %lld records that chose nothing; one request on one thread. `precision: auto` in the "
+           "pipeline "
+           "file means %s (%.2f points may be lost with certainty %g%%)\n",
+           (long long)(q->count - q->half), engine_precision_name(q->choice),
+           q->pipeline->cache.max_accuracy_loss, 100 * q->pipeline->cache.certainty);
     if (q->rounding.n_rounded)
         printf("all with what stages hand on rounded to bfloat16 (wire_dtype), against float32 without\n");
     if (q->scales.n)

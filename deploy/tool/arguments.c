@@ -119,11 +119,21 @@ static int parse_option(const struct usage *u, const struct argument *table, int
     return store(a, value ? value : argv[++*i], e);
 }
 
+static bool is_pipeline_file(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml"));
+}
+
 static int check_operands(const struct usage *u, const struct argument_list *operands, struct error *e)
 {
     if (operands->n < u->min_operands)
         return error_set(e, FL_USAGE, "%s is missing; 'freezeline %s --help' tells more", u->operands,
                          u->command);
+    if (operands->n > u->max_operands && is_pipeline_file(operands->item[u->max_operands]))
+        return error_set(e, FL_USAGE, "unexpected argument '%s'; did you mean -c %s?",
+                         operands->item[u->max_operands], operands->item[u->max_operands]);
     if (operands->n > u->max_operands)
         return error_set(e, FL_USAGE, "unexpected argument '%s'; 'freezeline %s --help' tells more",
                          operands->item[u->max_operands], u->command);

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """ask.py - ask a running pipeline from Python. usage: ask.py ENDPOINT[,ENDPOINT...] INPUT.npy
 
-Where there are several brokers (broker.replicas), name them all: the next is asked when one does not answer. ENDPOINT is `broker.requests` (ipc://... or tcp://...; `freezeline status` shows it). INPUT.npy holds one input as the
-model takes it: here float32, already normalised. Needs Debian's python3-zmq, python3-protobuf, python3-numpy, and the
+Where there are several brokers (broker.replicas), name them all: the next is asked when one does not answer. ENDPOINT
+is `broker.requests` (ipc://... or tcp://...; `freezeline status` shows it). INPUT.npy holds one input as the model
+takes it: here float32, already normalised. Needs Debian's python3-zmq, python3-protobuf, python3-numpy, and the
 messages in Python: protoc --python_out=. freezeline.proto (package protobuf-compiler)."""
 import secrets
 import sys

@@ -22,6 +22,9 @@ struct image {
     uint8_t *rgb;
 };
 
+/* What the first of `size` bytes say that they are: image/png, image/jpeg or NULL (neither). */
+const char *image_type(const void *bytes, size_t size);
+
 /* Pixels as they are stored: gamma, colour profiles and alpha are left out, 16 bits become 8 by v / 257, inks
  * (CMYK) are mixed without a profile. FL_IO, FL_CORRUPT (also: cut off), FL_TOO_LARGE, FL_UNSUPPORTED
  * (neither PNG nor JPEG), FL_NOMEM; then nothing is owned. */

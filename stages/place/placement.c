@@ -15,9 +15,11 @@ static int load(struct graph **out, const struct pipeline *p, bool for_writing, 
 {
     struct tensor shape = {.rank = p->n_shape};
     struct graph_options o = {.shapes = &shape, .n_shapes = p->n_shape > 0, .for_writing = for_writing};
+    int rc;
     for (int i = 0; i < p->n_shape; i++)
         shape.dim[i] = p->shape[i];
-    return graph_load(out, p->model, &o, e);
+    rc = graph_load(out, p->model, &o, e);
+    return rc == FL_IO ? error_wrap(e, rc, "`model` of %s", p->path) : rc;
 }
 
 int placement_load(struct graph **out, const struct pipeline *p, struct error *e)

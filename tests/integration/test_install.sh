@@ -79,8 +79,8 @@ serve() {
 }
 ask() {
     cd "$work" && readelf -d ask | grep 'libfreezeline-client.so.0' &&
-        LD_LIBRARY_PATH=$prefix/lib ./ask "$yaml" | grep -E '^label [0-9] of 10$' &&
-        ./ask-static "$yaml" | grep -E '^label [0-9] of 10$'
+        LD_LIBRARY_PATH=$prefix/lib ./ask "$yaml" | grep -E '^label [0-9], answered by the whole network$' &&
+        ./ask-static "$yaml" | grep -E '^label [0-9], answered by the whole network$'
 }
 ask_many() {
     cd "$work" && for c in "env LD_LIBRARY_PATH=$prefix/lib ./many" ./many-static; do

@@ -80,6 +80,22 @@ static void what_serves_is_said_with_its_losses(void **state)
     says("the network answers until caches are certified anew", true);
 }
 
+static void without_labels_a_budget_of_accuracy_is_not_called_exceeded(void **state)
+{
+    struct epoch_told *t = learner(EPOCH_SERVING);
+    reply.process[1].caches.promise.agreement = false;
+    says("0.50% differ from the network (95% certain: 0.20% to 0.90%), 50.00% of the budget of 1.00% "
+         "accuracy\n",
+         true);
+    t->lower = 0.02;
+    t->upper = 0.06;
+    says("only true labels (`freezeline feedback`) tell how much of the budget of 1.00% accuracy that is\n",
+         true);
+    reply.feedback_taken = 4000;
+    says("0.50% lost (95% certain: 2.00% to 6.00%), 50.00% of the budget of 1.00% accuracy\n", true);
+    says("only true labels", false);
+}
+
 static void the_way_to_the_first_epoch_is_said(void **state)
 {
     struct epoch_told *t = learner(EPOCH_COLD);
@@ -129,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(where_no_learner_works_nothing_is_said),
         cmocka_unit_test(what_serves_is_said_with_its_losses),
+        cmocka_unit_test(without_labels_a_budget_of_accuracy_is_not_called_exceeded),
         cmocka_unit_test(the_way_to_the_first_epoch_is_said),
         cmocka_unit_test(as_json_all_of_it_is_there),
         cmocka_unit_test(no_number_is_too_large),

@@ -296,6 +296,8 @@ static void test_bad_requests(void **state)
         const char *says;
     } bad[] = {
         {"", FL_PROTOCOL, "no JSON"},
+        {"\xff\xd8\xff\xe0", FL_PROTOCOL, "send it with 'Content-Type: image/jpeg'"},
+        {"\x89PNG\r\n\x1a\n", FL_PROTOCOL, "send it with 'Content-Type: image/png'"},
         {"[]", FL_PROTOCOL, "no JSON object"},
         {"{}", FL_PROTOCOL, "takes one input, 'x'"},
         {"{\"inputs\":[]}", FL_PROTOCOL, "takes one input"},

@@ -192,6 +192,32 @@ static void the_dead_say_nothing(void **state)
     assert_int_equal(f->served.file, SERVED_UNKNOWN);
 }
 
+static void where_requests_go_is_told_of_each_door(void **state)
+{
+    struct fixture *f = *state;
+    static char ipc[] = "ipc://st/sock/requests", at[] = "127.0.0.1:8000", any[] = "127.0.0.1:0";
+    static const struct {
+        char *http;
+        bool tls;
+        const char *says;
+    } wanted[] = {{NULL, false, "requests go to ipc://st/sock/requests"},
+                  {any, false, "requests go to ipc://st/sock/requests"},
+                  {at, false, "requests go to ipc://st/sock/requests and http://127.0.0.1:8000"},
+                  {at, true, "requests go to ipc://st/sock/requests and https://127.0.0.1:8000"}};
+
+    f->p.broker.requests = ipc;
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        char text[200] = "";
+        FILE *to = fmemopen(text, sizeof text, "w");
+        assert_non_null(to);
+        f->p.broker.http = wanted[i].http;
+        f->p.broker.http_tls = wanted[i].tls;
+        served_where(&f->p, to);
+        fclose(to);
+        assert_string_equal(text, wanted[i].says);
+    }
+}
+
 static void a_report_says_the_same(void **state)
 {
     struct fixture *f = *state;
@@ -220,6 +246,7 @@ int main(void)
         test(caches_of_another_model_on_disk_ask_for_a_build),
         test(missing_caches_are_told_with_a_command_that_works),
         test(the_dead_say_nothing),
+        test(where_requests_go_is_told_of_each_door),
         test(a_report_says_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

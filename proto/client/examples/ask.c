@@ -28,7 +28,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s%s\n", e.text, answer.text);
         return 1;
     }
-    printf("label %d of %d\n", answer.label, n);
+    printf("label %d, answered by %s\n", answer.label, answer.exit < 0 ? "the whole network" : "a cache");
     client_free(c);
     pipeline_free(p);
     return 0;
