@@ -126,14 +126,17 @@ static void print_losses(const struct epoch_told *t, const struct caches_promise
 {
     const char *what = p->agreement ? "agreement" : "accuracy";
     bool differ = p->made && !p->agreement && !labels;
+    double lower = (differ || p->agreement) && t->lower < 0
+                       ? 0
+                       : t->lower; /* a share, unlike accuracy, is not negative */
     char a[16], b[16], c[16], d[16], e[16], certain[16];
 
     snprintf(certain, sizeof certain, "%g%%", 100 * (p->made ? p->certainty : 0.95));
     if (!t->audits || t->state == EPOCH_COLD)
         return;
     fprintf(to, "  %" PRIu64 " audits since then: %s %s (%s certain: %s to %s)", t->audits,
-            percent(mean(t, p), a), differ ? "differ from the network" : "lost", certain,
-            percent(t->lower, b), percent(t->upper, c));
+            percent(mean(t, p), a), differ ? "differ from the network" : "lost", certain, percent(lower, b),
+            percent(t->upper, c));
     if (differ && t->upper > p->max_loss)
         fprintf(
             to,
@@ -174,7 +177,7 @@ void epoch_print(const struct status_reply *r, const struct model_shape *m, FILE
         print_exit(r, l, m ? model_shape_exit(m, i) : "exit", i, to);
     fprintf(to,
             "  updates: %" PRIu64 " taken, %" PRIu64 " refused, the newest after %s; %" PRIu64
-            " requests kept; %s of memory\n",
+            " requests kept; %s of memory, cached files included\n",
             l->last.learning.accepted, l->last.learning.rejected, age(t->lag_ms, lag), t->kept,
             table_bytes((double)l->last.resident_bytes, memory, sizeof memory));
     if (r->feedback_taken || r->feedback_refused)

@@ -87,8 +87,10 @@ static void without_labels_a_budget_of_accuracy_is_not_called_exceeded(void **st
     says("0.50% differ from the network (95% certain: 0.20% to 0.90%), 50.00% of the budget of 1.00% "
          "accuracy\n",
          true);
-    t->lower = 0.02;
+    t->lower = -0.03;
     t->upper = 0.06;
+    says("differ from the network (95% certain: 0.00% to 6.00%)", true);
+    t->lower = 0.02;
     says("only true labels (`freezeline feedback`) tell how much of the budget of 1.00% accuracy that is\n",
          true);
     reply.feedback_taken = 4000;
