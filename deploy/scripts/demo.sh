@@ -108,7 +108,7 @@ table() {
     freezeline eval -c $config --data cifar10:$data/requests.bin --limit 3000
     echo
     row "served by the pipeline" "without caches" "with caches" "ratio"
-    pair "accuracy" "%.2f%%" many accuracy 100 # of more requests: the two are asked different pictures
+    pair "accuracy" "%.2f%%" many accuracy 100 # of more requests: the faster one is asked more
     pair "latency, one in flight: mean" "%.3f ms" one latency_ms.mean
     pair "                        median" "%.3f ms" one latency_ms.p50
     pair "                        p99" "%.3f ms" one latency_ms.p99

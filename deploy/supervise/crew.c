@@ -264,7 +264,11 @@ int crew_reap(struct crew *c, struct error *e)
     }
     for (int i = 0; i < c->n; i++)
         if (has_ended(&c->child[i]))
-            bury(c, &c->child[i], "has ended", &rc, e);
+            bury(c, &c->child[i],
+                 c->child[i].held
+                     ? "has ended"
+                     : "has ended (its log may say why; else by hand, or by the kernel for want of memory)",
+                 &rc, e);
     return rc;
 }
 

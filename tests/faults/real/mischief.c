@@ -88,8 +88,9 @@ static void measure_capacity(struct siege *s)
 
 int mischief_overload(struct siege *s, struct trial *t, struct error *e)
 {
-    (void)e;
     measure_capacity(s);
+    if (s->capacity <= 0)
+        return error_set(e, FL_UNAVAILABLE, "nothing is answered before the overload");
     snprintf(t->victim, sizeof t->victim, "%.0f/s where %.0f/s are answered", OVERLOAD * s->capacity,
              s->capacity);
     t->begun_ns = clock_ns(); /* measuring is no part of it */

@@ -57,7 +57,7 @@ static void listen_now(struct steady_load *l)
     pthread_mutex_lock(&l->lock);
     while (!client_receive(l->client, 0, &answer, NULL, 0, NULL, NULL)) {
         account_heard(&l->account, (int64_t)(answer.id - l->first_id), &answer, clock_ns());
-        l->under_way--;
+        l->under_way -= l->under_way > 0; /* a late one was given up */
     }
     pthread_mutex_unlock(&l->lock);
 }
@@ -81,7 +81,8 @@ static void send_one(struct steady_load *l, uint64_t due_ns)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* A new pace, or the sender did not run for long: due times begin now. */
+/* A new pace, or the sender did not run for long: due times begin now, and what was lost is not waited for.
+ */
 static void begin(struct steady_load *l, uint64_t now)
 {
     uint64_t after = 0;
@@ -91,6 +92,7 @@ static void begin(struct steady_load *l, uint64_t now)
     l->arrivals = NULL;
     if (l->rate > 0 && !arrivals_new(&l->arrivals, "poisson", l->rate, l->seed++, NULL))
         arrivals_next(l->arrivals, &after);
+    l->under_way = account_open(&l->account, GRACE_NS, now);
     l->begun_ns = now;
     l->due_ns = l->arrivals ? now + after : UINT64_MAX;
 }
