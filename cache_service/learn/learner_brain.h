@@ -43,9 +43,9 @@ struct learner_setup {
     bool serves;
     bool placed[PIPELINE_MAX_EXITS];
     float threshold[PIPELINE_MAX_EXITS];
-    double
-        differs; /* share of served answers that differ from the network's, when that was certified; NAN: not
-                  * known. Only audits without truth are judged by it, and only for a promise of accuracy */
+    /* Share of early answers that differ from the network's, when what serves was certified by true labels;
+     * NAN: not known. Audits without truth are judged by it alone, for a promise of accuracy. */
+    double differs;
 };
 
 /* What the caches of candidate `number` say about the audit in hand: label (negative: no verdict) and

@@ -134,7 +134,8 @@ static int make_brain(struct student *s, const struct snapshot *c, uint64_t now)
                                   .interval_ns = (uint64_t)s->p->updates.interval_ms * NS_PER_MS,
                                   .frozen = annals_frozen(s->annals),
                                   .serves = snapshot_caches(c) > 0,
-                                  .differs = NAN};
+                                  /* Later epochs were certified by what differs itself. */
+                                  .differs = m->learned.serial ? NAN : m->promise.differ};
     s->number = reservoir_candidate(s->reservoir);
     if (s->number < m->learned.candidate)
         reservoir_set_candidate(s->reservoir, s->number = m->learned.candidate);

@@ -217,6 +217,8 @@ static bool take_promise(const json_t *o, struct manifest_promise *p)
     if (json_object_get(o, "live_max_loss") && (!take_real(o, "live_max_loss", &p->live.budget) ||
                                                 !take_real(o, "live_certainty", &p->live.certainty)))
         return false;
+    if (json_object_get(o, "differ") && !take_real(o, "differ", &p->differ))
+        return false;
     p->terms.agreement = !strcmp(of, "agreement");
     p->live.agreement = p->terms.agreement;
     p->planning_points = (int64_t)planning;
@@ -349,13 +351,13 @@ static json_t *promise_json(const struct manifest *m)
     const struct manifest_promise *p = &m->promise;
     if (!m->promised)
         return json_null();
-    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "of",
+    return json_pack("{s:s, s:f, s:f, s:o, s:o, s:I, s:I, s:o, s:o, s:f, s:o, s:o}", "of",
                      p->terms.agreement ? "agreement" : "accuracy", "max_loss", p->terms.budget, "certainty",
                      p->terms.certainty, "live_max_loss", real_json(p->live.budget), "live_certainty",
                      real_json(p->live.certainty), "planning_points", (json_int_t)p->planning_points,
                      "certifying_points", (json_int_t)p->certifying_points, "loss", real_json(p->loss),
-                     "loss_upper", real_json(p->upper), "evidence", hash_json(p->evidence), "levels",
-                     levels_json(p));
+                     "loss_upper", real_json(p->upper), "differ", p->differ, "evidence",
+                     hash_json(p->evidence), "levels", levels_json(p));
 }
 
 static json_t *learned_json(const struct manifest *m)

@@ -55,7 +55,9 @@ struct manifest_promise {
     struct promise_terms live;
     int64_t planning_points, certifying_points;
     double loss, upper; /* of the certifying points; NAN: no bound */
-    uint64_t evidence;  /* evidence_digest of what all that comes from, caches/MANIFEST_EVIDENCE */
+    double differ; /* share of them whose early answer was not the full one; 0: an older build, it does not
+                      say */
+    uint64_t evidence; /* evidence_digest of what all that comes from, caches/MANIFEST_EVIDENCE */
     /* What the build certified of each level (promise_level): the whole promise first. For people: which the
      * caches that serve are certified for is in themselves (struct cache_levels). */
     int n_levels;

@@ -47,6 +47,14 @@ static void measure(struct build *b, int i)
     out->label_agreement = (double)same / (double)ev->points;
 }
 
+static double share_that_differs(const struct promise_result *r)
+{
+    int64_t differ = 0;
+    for (int k = 0; k < PIPELINE_MAX_EXITS; k++)
+        differ += r->exit[k].answered - r->exit[k].agreed;
+    return r->points ? (double)differ / (double)r->points : 0;
+}
+
 static void describe_promise(struct build *b)
 {
     const struct promise_choice *c = &b->promised.choice;
@@ -59,6 +67,7 @@ static void describe_promise(struct build *b)
         .certifying_points = c->certified.points,
         .loss = c->certified.loss,
         .upper = c->upper,
+        .differ = share_that_differs(&c->certified),
         .n_levels = c->n_levels};
     for (int i = 0; i < c->n_levels; i++) {
         const struct promise_level *l = &c->level[i];

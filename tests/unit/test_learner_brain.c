@@ -432,6 +432,34 @@ static void test_truth_may_come_later(void **state)
     }
 }
 
+/* A build that was certified by true labels answers otherwise than the network as often as then: no alarm. */
+static void test_answers_that_differ_as_often_as_in_the_build(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        struct learner_setup s = plain();
+        struct world *w;
+        bool alarmed = false;
+        s.terms.agreement = false;
+        s.serves = true;
+        s.differs = known ? 0.05 : NAN;
+        for (int k = 0; k < EXITS; k++) {
+            s.placed[k] = true;
+            s.threshold[k] = 0;
+        }
+        w = world_new(&s);
+        w->sure = 2;
+        w->wrong = 0.05 / 0.75; /* the first exit answers all; 5% are wrong */
+        for (int i = 0; i < 4000; i++) {
+            audit(w);
+            obey(w);
+            alarmed = alarmed || view(w).state == LEARNER_TIGHTENED || view(w).state == LEARNER_OFF;
+        }
+        assert_int_equal(alarmed, !known);
+        world_free(w);
+    }
+}
+
 static void test_what_was_not_taught(void **state)
 {
     struct world *w = *state;
@@ -523,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_old_certificates_do_not_begin_to_serve),
         cmocka_unit_test(test_what_a_build_made),
         cmocka_unit_test(test_truth_may_come_later),
+        cmocka_unit_test(test_answers_that_differ_as_often_as_in_the_build),
         in_plain_world(test_what_was_not_taught),
         cmocka_unit_test(test_is_judged_by_what_came_while_it_was_taught),
         cmocka_unit_test(test_hardly_ever_serves_what_loses_too_much),

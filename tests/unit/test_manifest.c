@@ -68,11 +68,13 @@ static void a_promise_is_kept_with_its_terms(void **state)
                                            .certifying_points = 3500,
                                            .loss = 0.00123456789,
                                            .upper = NAN,
+                                           .differ = 0.0625,
                                            .evidence = 0x8000000000000001};
     text = manifest_format(&in);
     assert_int_equal(manifest_parse(&out, text, strlen(text), "manifest.json", NULL), FL_OK);
     free(text);
     assert_true(out.promised && out.promise.terms.agreement);
+    assert_true(out.promise.differ == 0.0625);
     assert_true(out.promise.terms.budget == 0.005 && out.promise.terms.certainty == 0.95);
     assert_true(out.promise.planning_points == 1500 && out.promise.certifying_points == 3500);
     assert_true(out.promise.loss == 0.00123456789 && isnan(out.promise.upper));
