@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "sampling.h"
 #include "trust.h"
+
+#define SLOWER_NS (500 * NS_PER_US)
 
 int relay_of(const struct relay_table *t, uint64_t request)
 {
@@ -86,6 +89,11 @@ void relay_pair_begin(struct relay_table *t, uint64_t request, int place, uint64
         (struct relay_pair){.request = request, .place = place, .began_ns = now, .until_ns = until_ns};
 }
 
+bool relay_is_slower(uint64_t next_ns, uint64_t now_ns, double share)
+{
+    return next_ns > now_ns + SLOWER_NS && (double)next_ns > (double)now_ns * (1 + share);
+}
+
 /* Counts it once both are there. */
 static void settle(struct relay_table *t, struct relay_pair *x)
 {
@@ -99,7 +107,7 @@ static void settle(struct relay_table *t, struct relay_pair *x)
         s->both++;
         s->agreed += x->now.label == x->next.label;
         s->timed++;
-        s->slower += (double)x->next.ns > (double)x->now.ns * (1 + t->slower);
+        s->slower += relay_is_slower(x->next.ns, x->now.ns, t->slower);
     }
     x->request = 0;
 }

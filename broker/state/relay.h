@@ -44,6 +44,10 @@ struct relay_table {
     struct relay_pair pair[RELAY_PAIRS];
 };
 
+/* Is that slower, by a share (0.25: over 1.25 times as long) and by half a millisecond? So much the way
+ * through another broker, and processes that serve seldom, may cost a pipeline that is its equal. */
+bool relay_is_slower(uint64_t next_ns, uint64_t now_ns, double share);
+
 /* Whose a request is by its share, and who is asked beside; -1: nobody. */
 int relay_of(const struct relay_table *t, uint64_t request);
 int relay_mirror_of(const struct relay_table *t, uint64_t request);

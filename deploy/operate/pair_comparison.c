@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "broker/state/relay.h"
 #include "numbers/binomial.h"
 
 #define DOUBT 0.01 /* of each bound */
@@ -39,7 +40,7 @@ void comparison_add(struct comparison *c, const struct observed *now, const stru
     c->won += label >= 0 && now->label != label && next->label == label;
     if (!now->known && !next->known) {
         c->timed++;
-        c->slower += (double)next->ns > (double)now->ns * (1 + c->limits.slower);
+        c->slower += relay_is_slower(next->ns, now->ns, c->limits.slower);
     }
 }
 

@@ -24,7 +24,7 @@ struct observed {
 
 struct comparison_limits {
     double points; /* share of requests that may fail, or be answered worse, beyond what serves */
-    double slower; /* 0.25: as slow as 1.25 times what serves is not slower */
+    double slower; /* 0.25: as slow as 1.25 times what serves is not slower (relay_is_slower) */
 };
 
 struct comparison_side {

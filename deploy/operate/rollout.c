@@ -52,9 +52,7 @@ static const struct usage usage = {
         "after each step when it is worse at all. Else the pipeline beside ends, and the one that serves\n"
         "takes the files as `freezeline apply` does. Requests from D count in the statistics of the\n"
         "pipeline that serves, and its caches may learn from them; the caches beside are as they were\n"
-        "built. The new one is reached through one broker more. Where a network answers within a\n"
-        "millisecond, that can make an equal one look slower: give --slower 100 there.\n"
-        "Ctrl-C backs out; where this command is killed, the pipeline beside ends by itself.\n\n"
+        "built. Ctrl-C backs out; where this command is killed, the pipeline beside ends by itself.\n\n"
         "examples:\n"
         "  freezeline rollout -c P.yaml\n"
         "  freezeline rollout -c P.yaml --data cifar10:test_batch.bin --steps 5,25,100 --step-time 300\n"
@@ -443,7 +441,8 @@ int command_rollout(int argc, char **argv, struct error *e)
         OPTION_NUMBER("tolerance", r.tolerance, "P",
                       "points of failed requests and of accuracy (or agreement) that it may cost (1)", 0,
                       100),
-        OPTION_NUMBER("slower", r.slower, "P", "per cent by which most answers may take longer (25)", 0,
+        OPTION_NUMBER("slower", r.slower, "P",
+                      "per cent by which most answers may take longer (25), and half a millisecond", 0,
                       10000),
         OPTION_INT("deadline", r.deadline_ms, "MS", "of each request (the pipeline's default)", 1, 3600000),
         OPTION_INT("timeout", r.timeout_s, "S", "leave it when it is not ready after S seconds (120)", 1,

@@ -114,6 +114,20 @@ static void test_most_pairs_have_to_be_slower(void **state)
     assert_non_null(strstr(text, "1.25 times as long"));
 }
 
+/* As the way through another broker costs. */
+static void test_half_a_millisecond_is_not_slower(void **state)
+{
+    struct observed now = answered(1, 1), next = now;
+    (void)state;
+    now.ns = MS / 4;
+    next.ns = MS * 3 / 4;
+    add(200, now, next, -1);
+    assert_int_equal(c->slower, 0);
+    next.ns++;
+    add(1, now, next, -1);
+    assert_int_equal(c->slower, 1);
+}
+
 static void test_known_answers_say_nothing_of_time(void **state)
 {
     struct observed known = answered(1, 1);
@@ -133,6 +147,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_with_labels_it_is_accuracy_that_counts, begin, finish),
         cmocka_unit_test_setup_teardown(test_without_labels_it_is_agreement, begin, finish),
         cmocka_unit_test_setup_teardown(test_most_pairs_have_to_be_slower, begin, finish),
+        cmocka_unit_test_setup_teardown(test_half_a_millisecond_is_not_slower, begin, finish),
         cmocka_unit_test_setup_teardown(test_known_answers_say_nothing_of_time, begin, finish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
