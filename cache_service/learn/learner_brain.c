@@ -98,6 +98,9 @@ bool learner_brain_next(struct learner_brain *b, struct learner_decision *out)
 
 /* --- what serves --- */
 
+/* An alarm bets on losses some tenths above its budget (betting.c): above 0.86 on none. */
+#define MOST_BLIND 0.75
+
 /* Alarms have a series of their own, of false alarms; what served at the start has a place in it, too. */
 static double alarm_delta(const struct learner_brain *b, uint64_t number)
 {
@@ -108,7 +111,7 @@ static void watch_anew(struct learner_brain *b, uint64_t number)
 {
     double blind = b->setup.terms.budget;
     if (number == 0 && !isnan(b->setup.differs))
-        blind = 1.5 * b->setup.differs + b->setup.terms.budget;
+        blind = fmin(1.5 * b->setup.differs + b->setup.terms.budget, MOST_BLIND);
     learner_watch_begin(&b->watch, &b->setup.terms, blind,
                         alarm_delta(b, number > 0 ? number : b->setup.candidate));
 }

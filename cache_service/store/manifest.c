@@ -217,7 +217,8 @@ static bool take_promise(const json_t *o, struct manifest_promise *p)
     if (json_object_get(o, "live_max_loss") && (!take_real(o, "live_max_loss", &p->live.budget) ||
                                                 !take_real(o, "live_certainty", &p->live.certainty)))
         return false;
-    if (json_object_get(o, "differ") && !take_real(o, "differ", &p->differ))
+    if (json_object_get(o, "differ") &&
+        (!take_real(o, "differ", &p->differ) || !(p->differ >= 0 && p->differ <= 1)))
         return false;
     p->terms.agreement = !strcmp(of, "agreement");
     p->live.agreement = p->terms.agreement;

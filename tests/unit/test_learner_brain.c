@@ -460,6 +460,28 @@ static void test_answers_that_differ_as_often_as_in_the_build(void **state)
     }
 }
 
+/* However often a build's answers differ, that all do is heard. */
+static void test_a_build_that_differs_nearly_always_has_an_alarm(void **state)
+{
+    struct learner_setup s = plain();
+    struct world *w;
+    bool alarmed = false;
+    (void)state;
+    s.terms.agreement = false;
+    s.serves = s.placed[0] = true;
+    s.threshold[0] = 0;
+    s.differs = 0.9;
+    w = world_new(&s);
+    w->sure = w->wrong = 2;
+    for (int i = 0; i < 4000; i++) {
+        audit(w);
+        obey(w);
+        alarmed = alarmed || view(w).state == LEARNER_TIGHTENED || view(w).state == LEARNER_OFF;
+    }
+    assert_true(alarmed);
+    world_free(w);
+}
+
 static void test_what_was_not_taught(void **state)
 {
     struct world *w = *state;
@@ -552,6 +574,7 @@ int main(void)
         cmocka_unit_test(test_what_a_build_made),
         cmocka_unit_test(test_truth_may_come_later),
         cmocka_unit_test(test_answers_that_differ_as_often_as_in_the_build),
+        cmocka_unit_test(test_a_build_that_differs_nearly_always_has_an_alarm),
         in_plain_world(test_what_was_not_taught),
         cmocka_unit_test(test_is_judged_by_what_came_while_it_was_taught),
         cmocka_unit_test(test_hardly_ever_serves_what_loses_too_much),

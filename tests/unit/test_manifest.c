@@ -116,6 +116,9 @@ static void absent_and_wrong_files_are_refused(void **state)
 #define MODEL "{\"version\":3,\"identity\":{\"model\":\"" ID "\""
 #define OF    MODEL ",\"input\":\"\",\"precision\":\"float32\"}"
 #define ROOT  OF ",\"build\":\"" ID "\""
+#define PROMISED                                                                                             \
+    "{\"of\":\"accuracy\",\"max_loss\":0.1,\"certainty\":0.9,\"planning_points\":1,\"certifying_points\":1," \
+    "\"loss\":0,\"loss_upper\":0,\"evidence\":\"0000000000000001\""
     static const char *const wrong[] = {
         "",
         "{",
@@ -136,6 +139,9 @@ static void absent_and_wrong_files_are_refused(void **state)
         ROOT ",\"promised\":true,\"exits\":[]}",
         ROOT ",\"promised\":true,\"promise\":{\"of\":\"luck\",\"max_loss\":0.1,\"certainty\":0.9,"
              "\"loss\":0,\"loss_upper\":0},\"exits\":[]}",
+        ROOT ",\"promised\":true,\"promise\":" PROMISED ",\"differ\":1.5},\"exits\":[]}",
+        ROOT ",\"promised\":true,\"promise\":" PROMISED ",\"differ\":-0.1},\"exits\":[]}",
+        ROOT ",\"promised\":true,\"promise\":" PROMISED ",\"differ\":\"much\"},\"exits\":[]}",
         ROOT ",\"applied\":\"rm -rf\",\"exits\":[]}",
         ROOT ",\"exits\":[{\"name\":\"../../etc/passwd\"}]}",
         ROOT ",\"exits\":[{\"name\":\"a\",\"file\":\"../b\"}]}",
@@ -164,6 +170,9 @@ static void absent_and_wrong_files_are_refused(void **state)
     assert_int_equal(manifest_load(&m, "/nonexistent/manifest.json", NULL), FL_NOT_FOUND);
     assert_int_equal(manifest_parse(&m, ROOT ",\"exits\":[]}", strlen(ROOT ",\"exits\":[]}"), "m", NULL),
                      FL_OK);
+    static const char kept[] =
+        ROOT ",\"promised\":true,\"promise\":" PROMISED ",\"differ\":0.5},\"exits\":[]}";
+    assert_int_equal(manifest_parse(&m, kept, strlen(kept), "m", NULL), FL_OK);
 }
 
 static void a_build_knows_whose_place_it_took(void **state)
