@@ -182,7 +182,7 @@ static int unpack_body(struct http_call *c)
 int http_call_read(struct http_call *c, const struct oip_model *m, const struct pipeline *p)
 {
     const char *body;
-    size_t rows;
+    size_t size, rows;
     int rc;
     if (c->error.code)
         return c->error.code;
@@ -190,8 +190,11 @@ int http_call_read(struct http_call *c, const struct oip_model *m, const struct 
         return rc;
     c->model = *m;
     body = c->body ? c->body : "";
-    rc = c->picture ? oip_request_picture(&c->request, body, c->size, m, p, &c->error)
-                    : oip_request_read(&c->request, body, c->size, c->header, m, &c->error);
+    size = c->size;
+    if (c->form && (rc = oip_form_file(&body, &size, &c->error)))
+        return rc;
+    rc = c->picture ? oip_request_picture(&c->request, body, size, m, p, &c->error)
+                    : oip_request_read(&c->request, body, size, c->header, m, &c->error);
     if (!rc && c->wishes)
         rc = oip_request_wishes(&c->request, c->wishes, &c->error);
     if (rc)

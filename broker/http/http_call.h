@@ -46,6 +46,7 @@ struct http_call {
     int64_t header;           /* as oip_request_read takes it */
     bool deflated;            /* the body is compressed */
     bool picture;             /* it is a PNG or JPEG file */
+    bool form;                /* .. in a form */
     enum http_coding accepts; /* of the reply, too */
     bool open_metrics;        /* its client reads OpenMetrics */
     bool reads_json;          /* .. says that it does JSON */

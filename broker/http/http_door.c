@@ -97,7 +97,8 @@ static void read_headers(struct http_call *c)
     int64_t length = number_in(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
     const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
 
-    c->picture = type && !strncasecmp(type, "image/", 6);
+    c->form = type && !strncasecmp(type, "multipart/form-data", 19);
+    c->picture = c->form || (type && !strncasecmp(type, "image/", 6));
     if (c->picture || header == 0)
         MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_wish, c);
     if (header == -2)

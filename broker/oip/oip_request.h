@@ -44,6 +44,9 @@ int oip_request_read(struct oip_request *out, const char *body, size_t size, int
  * FL_TOO_LARGE (16 million pixels), FL_SHAPE: the model takes no pictures; FL_UNSUPPORTED, FL_NOMEM. */
 int oip_request_picture(struct oip_request *out, const char *body, size_t size, const struct oip_model *model,
                         const struct pipeline *p, struct error *e);
+/* The body is a form (multipart/form-data) of one part: *body and *size become what that holds. FL_PROTOCOL.
+ */
+int oip_form_file(const char **body, size_t *size, struct error *e);
 /* A picture, or binary data alone, have no JSON: what is asked of them comes as texts, one at a time, into
  * *wishes (owned, json_decref; NULL: none yet), those that nobody knows nowhere. False: it is no UTF-8. */
 bool oip_wish_add(json_t **wishes, const char *name, const char *value);

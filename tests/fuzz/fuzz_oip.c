@@ -93,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         c.header = how & 2 ? 0 : (int64_t)fuzz_byte(&in);
     c.deflated = (how & 12) == 12;
     c.picture = (how & 12) == 8;
+    c.form = c.picture && how & 1;
     http_call_body(&c, (const char *)in.at, (size_t)(in.end - in.at) / 2);
     http_call_body(&c, (const char *)in.at + (in.end - in.at) / 2, (size_t)(in.end - in.at + 1) / 2);
     if (!http_call_read(&c, &models[(how >> 4) % 3], &p)) {

@@ -26,7 +26,7 @@ said() { grep -aoE "$1" "$work/said" "$work/here/answer" 2>/dev/null | wc -l; }
 check "a pipeline with HTTP serves" serve
 check "the lines run" lines
 check "the model's input and output are told" [ "$(said '"inputs":\[\{"name":"input"')" = 1 ]
-check "a picture, numbers as JSON and in binary are answered" [ "$(said '"model_name":"demo"')" = 3 ]
+check "a picture, one in a form, numbers as JSON and in binary are answered" [ "$(said '"model_name":"demo"')" = 4 ]
 check "the model is loaded again, and unloaded" [ "$(said '\{\}\{\}')" = 1 ]
 check "nothing is refused" [ "$(said '"error"')" = 0 ]
 finish

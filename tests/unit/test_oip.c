@@ -286,6 +286,42 @@ static void test_binary_requests(void **state)
     assert_int_equal(oip_request_read(&request, raw, 0, 0, &model, &e), FL_SHAPE);
 }
 
+static void test_forms(void **state)
+{
+#define PART "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n\x89PNG\r\n--B\r\n--c"
+    static const struct {
+        const char *form, *holds; /* NULL: it is refused */
+    } form[] = {
+        {PART "\r\n--b--\r\n", "\x89PNG\r\n--B\r\n--c"},
+        {PART "\r\n--b--", "\x89PNG\r\n--B\r\n--c"},
+        {"--b\r\n\r\n\r\n--b--", ""},
+        {PART "\r\n--b\r\n\r\n1\r\n--b--", NULL}, /* another part */
+        {PART "\r\n--b", NULL},
+        {PART "\r\n--b-", NULL},
+        {PART, NULL},
+        {"--b\r\n\r\n--b--", NULL}, /* no line ends before the last one */
+        {"--b--\r\n", NULL},
+        {"--\r\n\r\n\r\n----", NULL},
+        {"--01234567890123456789012345678901234567890123456789012345678901234567890\r\n\r\n", NULL},
+        {"\x89PNG\r\n\x1a\n", NULL},
+        {"", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof form / sizeof *form; i++) {
+        size_t size = strlen(form[i].form);
+        char *copy =
+            memcpy(malloc(size ? size : 1), form[i].form, size); /* of that size, for the sanitizer */
+        const char *body = copy;
+        assert_int_equal(oip_form_file(&body, &size, &e), form[i].holds ? FL_OK : FL_PROTOCOL);
+        if (form[i].holds) {
+            assert_int_equal(size, strlen(form[i].holds));
+            assert_memory_equal(body, form[i].holds, size);
+        }
+        free(copy);
+    }
+#undef PART
+}
+
 static void test_bad_requests(void **state)
 {
 #define INPUT(more) "{\"inputs\":[{\"name\":\"x\"," more "}]}"
@@ -941,6 +977,7 @@ int main(void)
         cmocka_unit_test(test_cut_leaves_a_small_text),
         cmocka_unit_test(test_request),
         cmocka_unit_test(test_binary_requests),
+        cmocka_unit_test(test_forms),
         cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_response),
         cmocka_unit_test(test_true_labels),
