@@ -36,9 +36,7 @@ static int send_to(void *arg, int broker, const struct message *m, zmq_msg_t *pa
 
 static bool connected(void *arg, int broker)
 {
-    struct link *l = &((struct client *)arg)->link[broker];
-    link_look(l);
-    return frames_takes(l->socket);
+    return link_takes(&((struct client *)arg)->link[broker]);
 }
 
 /* A descriptor that tells of all links and of time that has passed. */

@@ -38,6 +38,8 @@ void link_mend(struct link *l, uint64_t now)
     if (l->owed_ns)
         l->mend.heard_ns = l->owed_ns;
     mend_socket(&l->mend, l->socket, l->to, l->security, l->owed_ns ? SILENT_NS : 0, now);
+    if (l->mend.looked_ns == now)
+        link_look(l);
 }
 
 int link_watch(struct link *l)
@@ -48,6 +50,13 @@ int link_watch(struct link *l)
         return -1;
     l->watched = true;
     return fd;
+}
+
+bool link_takes(struct link *l)
+{
+    int events = frames_events(l->socket);
+    l->quiet = l->quiet && !(events & ZMQ_POLLIN);
+    return events & ZMQ_POLLOUT;
 }
 
 int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload)

@@ -44,6 +44,9 @@ static inline void link_look(struct link *l)
     l->quiet = false;
 }
 
+/* Its socket is connected and its queue has room (frames_takes). */
+bool link_takes(struct link *l);
+
 /* As frames_send and frames_recv. FL_DENIED: it came, but its sender's key does not allow it. */
 int link_send(struct link *l, const struct peer *to, const struct message *m, zmq_msg_t *payload);
 int link_receive(struct link *l, struct peer *from, struct message *m, zmq_msg_t *payload, struct error *e);

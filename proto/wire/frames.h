@@ -39,6 +39,8 @@ struct socket_options {
 int frames_socket(void **out, void *context, int type, enum frames_mode mode, const char *endpoint,
                   const struct socket_options *o, const struct security *security, struct error *e);
 
+/* What it can do now: ZMQ_POLLIN, ZMQ_POLLOUT. NULL: nothing. */
+int frames_events(void *socket);
 /* It is connected and its queue has room. NULL: no. */
 bool frames_takes(void *socket);
 /* Lets the connections of a socket go that was made with FRAMES_CONNECT, and makes new ones, if they are tcp.

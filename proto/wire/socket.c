@@ -271,11 +271,16 @@ int frames_socket(void **out, void *context, int type, enum frames_mode mode, co
     return rc;
 }
 
-bool frames_takes(void *socket)
+int frames_events(void *socket)
 {
     int events = 0;
     size_t size = sizeof events;
-    return socket && !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) && (events & ZMQ_POLLOUT);
+    return socket && !zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) ? events : 0;
+}
+
+bool frames_takes(void *socket)
+{
+    return frames_events(socket) & ZMQ_POLLOUT;
 }
 
 /* The last text that was connected to tells of those before, by its zeros. */

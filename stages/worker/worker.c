@@ -79,6 +79,7 @@ static int receive_verdicts(struct stage_worker *w)
 {
     struct error e;
     int n = 0, rc;
+    worker_sockets_await_verdicts(&w->sockets);
     for (; w->sockets.cache.socket; n++) {
         rc = link_receive(&w->sockets.cache, NULL, &w->verdict, &w->payload, &e);
         if (rc == FL_AGAIN || rc == FL_IO)
@@ -95,10 +96,12 @@ static void hear(struct stage_worker *w, int broker, uint64_t now)
 {
     struct error e;
     int rc;
-    while ((rc = frames_recv(w->sockets.control[broker], NULL, &w->in, &w->payload, &e)) != FL_AGAIN &&
+    while ((rc = link_receive(&w->sockets.control[broker], NULL, &w->in, &w->payload, &e)) != FL_AGAIN &&
            rc != FL_IO) {
-        if (!rc && w->in.type == MESSAGE_CANCEL && w->in.cancel.n_ask)
-            receive_verdicts(w); /* a hit that is asked for may lie in the socket */
+        if (!rc && w->in.type == MESSAGE_CANCEL && w->in.cancel.n_ask) {
+            link_look(&w->sockets.cache); /* a hit that is asked for may lie in the socket */
+            receive_verdicts(w);
+        }
         if (rc)
             stage_brain_garbage(w->brain, "control socket", &e, now);
         else {
@@ -116,10 +119,18 @@ static void talk(struct stage_worker *w, uint64_t now)
     if (w->sockets.jobs.socket)
         frames_keep_bound_now(w->sockets.jobs.socket, w->config->replica[w->sockets.replica].endpoint,
                               &w->kept_ns, now);
+    if (w->kept_ns == now)
+        link_look(&w->sockets.jobs);
     for (int i = 0; i < w->sockets.n_brokers; i++)
         hear(w, i, now);
     worker_sockets_mend(&w->sockets, now);
     w->due_ns = stage_brain_tick(w->brain, now);
+}
+
+static void talk_and_listen(struct stage_worker *w)
+{
+    talk(w, clock_ns());
+    receive_verdicts(w);
 }
 
 /* --- computing --- */
@@ -362,15 +373,13 @@ static int take_place(struct stage_worker *w, struct error *e)
 int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct error *e)
 {
     struct stage_wish wish = {.what = STAGE_WAIT};
-    bool place_is_free = false;
+    bool place_is_free = false, talked = false; /* since it last slept or computed */
     int rc = FL_OK;
 
     pthread_mutex_lock(&w->lock);
     while (!rc && wish.what != STAGE_END) {
         if (!stage_brain_busy(w->brain)) {
             receive_jobs(w);
-            talk(w, clock_ns());
-            receive_verdicts(w);
             stage_brain_stop(w->brain, *stop);
         }
         wish = stage_brain_next(w->brain, clock_ns());
@@ -378,8 +387,11 @@ int stage_worker_run(struct stage_worker *w, const volatile int *stop, struct er
             compute(w, &wish); /* a failure is told to the broker, request by request */
         else if (wish.what == STAGE_HOLD)
             hold(w, wish.until_ns);
+        else if (wish.what == STAGE_WAIT && !talked)
+            talk_and_listen(w); /* jobs come first */
         else if (wish.what == STAGE_WAIT)
             wait_for_messages(w, wish.until_ns, &place_is_free);
+        talked = wish.what == STAGE_WAIT && !talked;
         if (place_is_free)
             rc = take_place(w, e);
         place_is_free = false;

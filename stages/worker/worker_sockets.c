@@ -35,6 +35,19 @@ static int connect_to(struct worker_sockets *s, struct link *l, int door, int ty
     return link_open(l, s->context, type, FRAMES_CONNECT, endpoint, &o, NULL, &s->pipeline->security, e);
 }
 
+/* Has the lanes tell when something has come through this socket, so that nobody asks libzmq in vain, which
+ * takes several system calls each time. */
+static int watch(struct worker_sockets *s, struct link *l, struct error *e)
+{
+    int fd;
+    if (!s->lanes)
+        return FL_OK;
+    if ((fd = link_watch(l)) < 0)
+        return error_set(e, FL_INTERNAL, "a socket has no descriptor: %s", zmq_strerror(errno));
+    lanes_watch(s->lanes, fd);
+    return FL_OK;
+}
+
 /* What clients ask of stage 0 may be of a wrong shape, which is answered. */
 static int64_t largest_frame(const struct worker_sockets *s, size_t input_bytes)
 {
@@ -54,19 +67,23 @@ int worker_sockets_bind(struct worker_sockets *s, int max_batch, size_t input_by
                                   .bind = p->bind,
                                   .also = pipeline_also(p, endpoint)};
     struct lane_options lane = {.in_bytes = (size_t)(max_batch + 2) * (input_bytes + ROUTE)};
+    int rc;
     s->jobs = (struct link){.lanes = s->lanes, .door = DOOR_JOBS, .gate = GATE_JOBS};
-    return link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND, endpoint, &jobs, &lane, &p->security, e);
+    rc = link_open(&s->jobs, s->context, ZMQ_PULL, FRAMES_BIND, endpoint, &jobs, &lane, &p->security, e);
+    return rc ? rc : watch(s, &s->jobs, e);
 }
 
 static int connect_brokers(struct worker_sockets *s, int many, struct error *e)
 {
     const struct pipeline *p = s->pipeline;
-    struct socket_options control = {.high_water = 1000, .max_bytes = FRAME_CONTROL_BYTES, .immediate = true};
+    struct socket_options control = {
+        .high_water = 1000, .max_bytes = FRAME_CONTROL_BYTES, .immediate = true, .to = PARTY_BROKER};
     int rc = FL_OK;
     for (int i = 0; !rc && i < pipeline_brokers(p); i++, s->n_brokers = i) {
         struct broker_replica b = pipeline_broker(p, i);
-        if (!(rc = frames_socket(&s->control[i], s->context, ZMQ_DEALER, FRAMES_CONNECT, b.control, &control,
-                                 &p->security, e)))
+        if (!(rc = link_open(&s->control[i], s->context, ZMQ_DEALER, FRAMES_CONNECT, b.control, &control,
+                             NULL, &p->security, e)) &&
+            !(rc = watch(s, &s->control[i], e)))
             rc = connect_to(s, &s->results[i], DOOR_RESULTS + i, ZMQ_PUSH, b.results, PARTY_BROKER, many,
                             false, e);
     }
@@ -93,7 +110,8 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
         return FL_OK;
     cache = p->cache.endpoint[p->stage[s->stage].replica[s->replica].cache];
     check_placement(p, cache);
-    if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER, cache, PARTY_CACHE, 64, true, e)))
+    if ((rc = connect_to(s, &s->cache, DOOR_CACHE, ZMQ_DEALER, cache, PARTY_CACHE, 64, true, e)) ||
+        (rc = watch(s, &s->cache, e)))
         return rc;
     if (s->lanes && strcmp(p->cache.placement, "service") && near_cache_new(&s->near, asks))
         return error_set(e, FL_NOMEM, "out of memory");
@@ -105,7 +123,7 @@ int worker_sockets_open(struct worker_sockets *s, const struct stage_setup *asks
 void worker_sockets_close(struct worker_sockets *s)
 {
     for (int i = 0; i < PIPELINE_MAX_BROKERS; i++) {
-        frames_close(s->control[i], GOODBYE_MS);
+        link_close(&s->control[i], GOODBYE_MS);
         link_close(&s->results[i], GOODBYE_MS);
     }
     for (int i = 0; i < s->n_next; i++)
@@ -122,7 +140,7 @@ void worker_sockets_close(struct worker_sockets *s)
 
 static int send_control(void *arg, int broker, const struct message *m)
 {
-    return frames_send(((struct worker_sockets *)arg)->control[broker], NULL, m, NULL);
+    return link_send(&((struct worker_sockets *)arg)->control[broker], NULL, m, NULL);
 }
 
 static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
@@ -176,7 +194,7 @@ static uint32_t reaches(void *arg)
 
 static bool connected(void *arg, int broker)
 {
-    return frames_takes(((struct worker_sockets *)arg)->control[broker]);
+    return link_takes(&((struct worker_sockets *)arg)->control[broker]);
 }
 
 void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
@@ -200,16 +218,61 @@ int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out)
 
 /* --- waiting --- */
 
+static void look_at_all(struct worker_sockets *s)
+{
+    for (int i = 0; i < s->n_brokers; i++)
+        link_look(&s->control[i]);
+    link_look(&s->jobs);
+    link_look(&s->cache);
+}
+
+/* Something else has been done with a socket since it was found empty. */
+static bool looks_again(const struct worker_sockets *s)
+{
+    bool again = (s->jobs.socket && !s->jobs.quiet) || (s->cache.socket && !s->cache.quiet);
+    for (int i = 0; i < s->n_brokers; i++)
+        again |= !s->control[i].quiet;
+    return again;
+}
+
+/* Only libzmq can tell when a socket takes messages. */
+static bool waits_to_send(const struct worker_sockets *s, uint32_t greets)
+{
+    bool waits = greets != 0;
+    for (int i = 0; i < s->n_next; i++)
+        waits |= s->next[i].socket && !(s->reaches >> i & 1);
+    return waits;
+}
+
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
+}
+
+/* Lanes tell of all that comes. */
+static void wait_for_lanes(struct worker_sockets *s, int fd, bool *fd_came, uint64_t ns)
+{
+    struct pollfd items[] = {{.fd = lanes_fd(s->lanes), .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    struct timespec t = timespec_of(looks_again(s) || !lanes_sleep(s->lanes, 0) ? 0 : ns);
+    ppoll(items, 2, &t, NULL);
+    lanes_wake(s->lanes);
+    *fd_came = items[1].revents != 0;
+}
+
 bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32_t greets, uint64_t ns)
 {
     zmq_pollitem_t items[4 + PIPELINE_MAX_BROKERS + PIPELINE_MAX_REPLICAS];
     bool came = false;
     int n = 0, links;
+    if (s->lanes && !waits_to_send(s, greets)) {
+        wait_for_lanes(s, fd, fd_came, ns);
+        return false;
+    }
     if (fd >= 0)
         items[n++] = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
     for (int i = 0; i < s->n_brokers; i++)
         items[n++] =
-            (zmq_pollitem_t){.socket = s->control[i],
+            (zmq_pollitem_t){.socket = s->control[i].socket,
                              .events = (short)(greets >> i & 1 ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN)};
     if (s->jobs.socket)
         items[n++] = (zmq_pollitem_t){.socket = s->jobs.socket, .events = ZMQ_POLLIN};
@@ -225,37 +288,54 @@ bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32
         zmq_poll(items, n, (long)(((ns < NS_PER_S ? ns : NS_PER_S) + NS_PER_MS - 1) / NS_PER_MS));
     if (s->lanes)
         lanes_wake(s->lanes);
+    look_at_all(s);
     *fd_came = fd >= 0 && items[0].revents;
     for (int i = links; i < n; i++)
         came = came || items[i].revents;
     return came;
 }
 
+static void turn_lanes(struct worker_sockets *s, uint64_t now)
+{
+    lanes_turn(s->lanes, now);
+    if (lanes_heard(s->lanes))
+        look_at_all(s);
+}
+
+void worker_sockets_await_verdicts(struct worker_sockets *s)
+{
+    if (s->lanes && !lanes_reach(s->lanes, DOOR_CACHE))
+        link_look(&s->cache);
+}
+
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns)
 {
     struct pollfd fd[] = {{.fd = s->cache_fd, .events = POLLIN},
                           {.fd = s->lanes ? lanes_fd(s->lanes) : -1, .events = POLLIN}};
-    struct timespec t = {(time_t)(ns / NS_PER_S), (long)(ns % NS_PER_S)};
+    struct timespec t = timespec_of(ns);
     if (!s->lanes || lanes_sleep(s->lanes, ~(1u << DOOR_CACHE)))
         ppoll(fd, 2, &t, NULL);
     if (!s->lanes)
         return;
     lanes_wake(s->lanes);
     if (fd[1].revents)
-        lanes_turn(s->lanes, clock_ns()); /* or it would not sleep next time */
+        turn_lanes(s, clock_ns()); /* or it would not sleep next time */
 }
 
 void worker_sockets_heard(struct worker_sockets *s, int broker, uint64_t now)
 {
-    s->mend[broker].heard_ns = now;
+    s->control[broker].mend.heard_ns = now;
 }
 
 void worker_sockets_mend(struct worker_sockets *s, uint64_t now)
 {
     const struct pipeline *p = s->pipeline;
     for (int i = 0; i < s->n_brokers; i++) {
-        mend_socket(&s->mend[i], s->control[i], PARTY_BROKER, &p->security,
-                    (uint64_t)p->broker.dead_after_ms * NS_PER_MS, now);
+        struct link *c = &s->control[i];
+        mend_socket(&c->mend, c->socket, c->to, &p->security, (uint64_t)p->broker.dead_after_ms * NS_PER_MS,
+                    now);
+        if (c->mend.looked_ns == now)
+            link_look(c);
         link_mend(&s->results[i], now);
     }
     for (int i = 0; i < s->n_next; i++)
@@ -270,7 +350,7 @@ void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, ui
     int block;
     if (!s->lanes)
         return;
-    lanes_turn(s->lanes, now);
+    turn_lanes(s, now);
     if (!s->near)
         return;
     if ((block = lanes_offered(s->lanes, DOOR_CACHE)) >= 0) {

@@ -18,9 +18,7 @@ struct worker_sockets {
     int stage, replica;
     void *context;
     int n_brokers;
-    void *control[PIPELINE_MAX_BROKERS];
-    struct mend mend[PIPELINE_MAX_BROKERS]; /* of `control` */
-    struct link results[PIPELINE_MAX_BROKERS];
+    struct link control[PIPELINE_MAX_BROKERS], results[PIPELINE_MAX_BROKERS];
     struct lanes *lanes;     /* NULL: switched off */
     struct link jobs, cache; /* those that are not open have no socket */
     struct near_cache *near; /* what came over the lane to the cache service; NULL: not wanted */
@@ -42,9 +40,12 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io);
 /* A payload that goes to replica `to` of the next stage: in the lane to it, where there is one. As
  * zmq_msg_init_size. `arg`: struct worker_sockets. */
 int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out);
-/* Sleeps until a message comes, at most `ns`. `fd` (-1: none) is waited for too; `greets`: for the way to the
- * brokers with a bit in it too. True: a link to the next stage is there that was not. */
+/* Sleeps until a message comes, at most `ns`, or not at all where a socket is to be looked at once more. `fd`
+ * (-1: none) is waited for too; `greets`: for the way to the brokers with a bit in it too. True: a link to
+ * the next stage is there that was not. */
 bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32_t greets, uint64_t ns);
+/* Without a lane to the cache service its verdicts come through the socket: it is looked at next, too. */
+void worker_sockets_await_verdicts(struct worker_sockets *s);
 /* Sleeps until verdicts may have come, at most `ns`. The cache link must just have been found empty: then its
  * descriptors tell. */
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns);
