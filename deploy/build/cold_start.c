@@ -42,8 +42,12 @@ static int measure(struct manifest *m, const struct pipeline *p, const struct gr
 {
     struct cache *none[PIPELINE_MAX_EXITS] = {0};
     struct exit_times times;
-    int rc = exit_times_measure(&times, p, g, place, none, NULL, e);
+    struct progress progress;
+    int rc;
 
+    progress_open(&progress, stderr);
+    rc = exit_times_measure(&times, p, g, place, none, NULL, &progress, e);
+    progress_close(&progress);
     for (int i = 0; !rc && i < m->n_exits; i++) {
         m->exit[i].before = times.before[i];
         m->exit[i].lookup += times.lookup[i];

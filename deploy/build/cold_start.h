@@ -12,7 +12,8 @@
 /* They can learn from nothing: in float32, as a build alone knows what lower precision loses. */
 bool cold_start_possible(const struct pipeline *p);
 /* Writes the manifest where there is none, or where one of a cold start is there that the pipeline file no
- * longer describes (*began). A build is left as it is. `model` is that of the pipeline file. */
+ * longer describes (*began), and shows on stderr how far it is. A build is left as it is. `model` is that of
+ * the pipeline file. */
 int cold_start(const struct pipeline *p, const struct model_shape *model, bool *began, struct error *e);
 
 #endif

@@ -153,7 +153,8 @@ static int find_times(struct evidence *ev, const struct promising *in, bool anew
     int n = in->place->n_exits, rc = anew ? FL_OK : times_path(path, ev, in->pipeline, e);
 
     if (!rc && (anew || exit_times_load(&times, path, n))) {
-        rc = exit_times_measure(&times, in->pipeline, in->graph, in->place, in->cache, in->extracted, e);
+        rc =
+            exit_times_measure(&times, in->pipeline, in->graph, in->place, in->cache, in->extracted, NULL, e);
         if (!rc && !anew)
             rc = exit_times_save(&times, path, n, e);
     }

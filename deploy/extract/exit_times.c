@@ -6,6 +6,7 @@
 #include "exit_times.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,21 @@ struct stopwatch {
     double segment[PIPELINE_MAX_EXITS + 1]; /* least ms */
     double lookup[PIPELINE_MAX_EXITS];      /* likewise */
     int run;
+    uint64_t began;
+    struct progress *progress; /* NULL: nobody looks */
 };
+
+/* Of as many runs as there will be in that time. */
+static void tell(const struct stopwatch *s)
+{
+    int done = s->run + WARM_UP;
+    double of = WARM_UP + RUNS;
+
+    if (done)
+        of = fmin(of, ceil(done * (double)MOST_NS / (double)(clock_ns() - s->began + 1)));
+    if (s->progress)
+        progress_update(s->progress, "time the exits", done, (int64_t)fmax(of, fmax(done, WARM_UP + 1)), NAN);
+}
 
 static void least(double *ms, uint64_t from, int run)
 {
@@ -124,16 +139,26 @@ static void sum_up(struct exit_times *out, const struct stopwatch *s)
 
 int exit_times_measure(struct exit_times *out, const struct pipeline *p, const struct graph *g,
                        const struct placement *place, struct cache *const *cache,
-                       const struct extracted *data, struct error *e)
+                       const struct extracted *data, struct progress *progress, struct error *e)
 {
-    struct stopwatch s = {
-        .pipeline = p, .graph = g, .place = place, .cache = cache, .data = data, .run = -WARM_UP};
-    int rc = prepare(&s, e);
-    uint64_t began = clock_ns();
+    struct stopwatch s = {.pipeline = p,
+                          .graph = g,
+                          .place = place,
+                          .cache = cache,
+                          .data = data,
+                          .run = -WARM_UP,
+                          .progress = progress};
+    int rc;
 
     *out = (struct exit_times){0};
-    for (; s.run < RUNS && !rc && (s.run < 1 || clock_ns() < began + MOST_NS); s.run++)
+    tell(&s);
+    rc = prepare(&s, e);
+    s.began = clock_ns();
+    while (s.run < RUNS && !rc && (s.run < 1 || clock_ns() < s.began + MOST_NS)) {
         rc = time_request(&s, e);
+        s.run++;
+        tell(&s);
+    }
     if (!rc)
         sum_up(out, &s);
     cache_scratch_free(s.scratch);

@@ -3,6 +3,7 @@
 #ifndef FREEZELINE_EXIT_TIMES_H
 #define FREEZELINE_EXIT_TIMES_H
 
+#include "deploy/tool/progress.h"
 #include "index/cache.h"
 #include "extract.h"
 
@@ -14,10 +15,10 @@ struct exit_times {
 
 /* The least time of several requests for each part, which run as requests do: what other processes do
  * meanwhile counts little. `data` NULL: there are no caches yet, and where the file wants one the descriptor
- * is timed alone. */
+ * is timed alone. `progress` NULL: it is not shown. */
 int exit_times_measure(struct exit_times *out, const struct pipeline *p, const struct graph *g,
                        const struct placement *place, struct cache *const *cache,
-                       const struct extracted *data, struct error *e);
+                       const struct extracted *data, struct progress *progress, struct error *e);
 
 /* A file of them, for the first n exits. FL_NOT_FOUND when it cannot be read, or is not one of n exits. */
 int exit_times_load(struct exit_times *out, const char *path, int n);

@@ -24,7 +24,10 @@
 #define POLL_US 20000
 #define END_MS  20000 /* the supervisor's own bound on its children is half of this */
 #define LOCK_MS 500   /* looking at who holds the lock takes it for a moment */
-#define BUSY_MS 5000  /* until whoever starts or stops it this moment has said who it is, or is done */
+#define SAY_NS  (10 * NS_PER_S)
+#define BUSY_MS 5000 /* until whoever starts or stops it this moment has said who it is, or is done */
+
+#define MISSING_BYTES 280
 
 static bool is_ready(const struct pipeline *p)
 {
@@ -108,6 +111,27 @@ static int spawn_supervisor(const struct pipeline *p, const struct pipeline_argu
     return process_spawn(out, argv, log, lock, e);
 }
 
+static void find_missing(const struct pipeline *p, char missing[MISSING_BYTES])
+{
+    failure_name_missing(p, missing, MISSING_BYTES);
+    if (!missing[0])
+        snprintf(missing, MISSING_BYTES, "no request has run through");
+}
+
+/* Every ten seconds, where it has changed. */
+static void say_missing(const struct pipeline *p, uint64_t *next_ns, char missing[MISSING_BYTES])
+{
+    char before[MISSING_BYTES];
+
+    if (clock_ns() < *next_ns)
+        return;
+    memcpy(before, missing, sizeof before);
+    find_missing(p, missing);
+    if (strcmp(missing, before))
+        fprintf(stderr, "waiting: %s\n", missing);
+    *next_ns = clock_ns() + SAY_NS;
+}
+
 /* What was taken over goes on, and its supervisor stays. */
 static int not_yet(const struct pipeline *p, const char *missing, struct error *e)
 {
@@ -115,14 +139,14 @@ static int not_yet(const struct pipeline *p, const char *missing, struct error *
                ? error_set(e, FL_CANCELLED, "its new supervisor goes on; it was not ready yet")
                : error_set(e, FL_DEADLINE,
                            "its new supervisor goes on, but not all is ready: %s; the logs are in %s/logs",
-                           missing[0] ? missing : "no request has run through", p->state);
+                           missing, p->state);
 }
 
 static int wait_ready(const struct pipeline *p, const struct process *supervisor, bool adopted, int timeout_s,
                       struct error *e)
 {
-    uint64_t until = clock_ns() + (uint64_t)timeout_s * NS_PER_S;
-    char missing[200] = "";
+    uint64_t until = clock_ns() + (uint64_t)timeout_s * NS_PER_S, say_ns = clock_ns() + SAY_NS;
+    char missing[MISSING_BYTES] = "";
     bool ended;
 
     while (!says_ready(p, supervisor)) {
@@ -130,7 +154,7 @@ static int wait_ready(const struct pipeline *p, const struct process *supervisor
             return failure_explain(p, e);
         if (interrupt_seen() || clock_ns() > until) {
             if (!interrupt_seen())
-                failure_name_missing(p, missing, sizeof missing);
+                find_missing(p, missing);
             if (adopted)
                 return not_yet(p, missing, e);
             launch_down(p, &(struct launch_end){0}, &ended, NULL);
@@ -139,8 +163,9 @@ static int wait_ready(const struct pipeline *p, const struct process *supervisor
                 return error_set(e, FL_CANCELLED, "stopped before the pipeline was ready");
             return error_set(e, FL_DEADLINE,
                              "not ready after %d s: %s; everything is stopped again; the logs are in %s/logs",
-                             timeout_s, missing[0] ? missing : "no request has run through", p->state);
+                             timeout_s, missing, p->state);
         }
+        say_missing(p, &say_ns, missing);
         usleep(POLL_US);
     }
     return FL_OK;

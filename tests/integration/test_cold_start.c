@@ -263,6 +263,7 @@ static void caches_come_of_traffic_alone(void **state)
     int early;
     assert_non_null(t);
     tool_ok(h, "up", "");
+    assert_said("time the exits: ");
     assert_said("cold start");
     assert_said("at most 5 points of agreement lost, certainty 80%");
     assert_learns(h);

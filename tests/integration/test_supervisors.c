@@ -104,6 +104,17 @@ static void test_which_host(void **state)
     harness_free(h);
 }
 
+/* One host alone says what it waits for while it waits, and gives up. */
+static void test_a_host_alone(void **state)
+{
+    struct harness *h = harness_new(NULL, two_hosts("cache: {kind: none}\n"));
+    assert_int_equal(tool(h, "up", "--host x --timeout 11"), 1);
+    assert_said("waiting: ");
+    assert_said("not ready after 11 s: ");
+    assert_said("stage2.0 is not heard of");
+    harness_free(h);
+}
+
 /* A managed Redis for two hosts asks for a password, at its port too. */
 static void test_redis(void **state)
 {
@@ -139,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_supervisors),
         cmocka_unit_test(test_which_host),
+        cmocka_unit_test(test_a_host_alone),
         cmocka_unit_test(test_redis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
