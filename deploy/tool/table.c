@@ -1,13 +1,19 @@
-/* table.c - collect cells, then print them as wide as they need to be */
+/* table.c - collect cells, then print them as wide as they need to be; on a terminal columns for which it has
+ * no room stand below their row, with their names */
 #include "table.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #define TABLE_MAX_COLUMNS 16
+#define BETWEEN_COLUMNS   2
+#define BELOW_INDENT      4
 
 struct table {
     int columns;
@@ -86,21 +92,74 @@ void table_number(struct table *t, const char *format, double x)
     table_cells(t, isfinite(x) ? format : "-", x);
 }
 
-static void print_cell(const struct table *t, int i, const int *width)
+static int terminal_width(void)
+{
+    struct winsize size;
+    return !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : INT_MAX;
+}
+
+/* How many columns stand side by side: the first one does in any case. */
+static int columns_within(const struct table *t, const int *width, int room)
+{
+    int n = 1;
+    for (int used = width[0]; n < t->columns && (used += BETWEEN_COLUMNS + width[n]) <= room; n++)
+        continue;
+    return n;
+}
+
+static void print_cell(const struct table *t, int i, const int *width, bool last)
 {
     int column = i % t->columns, pad = width[column] - display_width(t->cell[i]);
-    bool last = column == t->columns - 1;
 
     if (t->align[column] == 'r')
         printf("%*s%s", pad, "", t->cell[i]);
     else
         printf("%s%*s", t->cell[i], last ? 0 : pad, "");
-    fputs(last ? "\n" : "  ", stdout);
+    printf("%*s", last ? 0 : BETWEEN_COLUMNS, "");
+}
+
+/* Word by word, `used` columns of a line being taken already. */
+static void print_words(const char *text, const char *end, int room, int *used)
+{
+    char word[2048];
+    for (size_t n; *(text += strspn(text, " ")); text += n) {
+        int wide;
+        n = strcspn(text, " ");
+        snprintf(word, sizeof word, "%.*s%s", (int)n, text, text[n] ? "" : end);
+        wide = display_width(word);
+        if (!*used || *used + 1 + wide >= room) /* a semicolon may follow */
+            *used = printf("\n%*s", BELOW_INDENT - 1, "") - 1;
+        *used += printf(" %s", word) - (int)strlen(word) + wide;
+    }
+}
+
+/* What has no room beside the row that begins with this cell. */
+static void print_below(const struct table *t, int row, int from, int room)
+{
+    int used = 0;
+    for (int i = from; i < t->columns; i++) {
+        const char *cell = t->cell[row + i];
+        if (!*cell || !strcmp(cell, "-"))
+            continue;
+        if (used)
+            used += printf(";");
+        print_words(t->cell[i], ":", room, &used);
+        print_words(cell, "", room, &used);
+    }
+}
+
+static void print_row(const struct table *t, int row, const int *width, int side_by_side, int room)
+{
+    for (int i = 0; i < side_by_side; i++)
+        print_cell(t, row + i, width, i == side_by_side - 1);
+    if (row)
+        print_below(t, row, side_by_side, room);
+    putchar('\n');
 }
 
 int table_end(struct table *t, struct error *e)
 {
-    int width[TABLE_MAX_COLUMNS] = {0},
+    int width[TABLE_MAX_COLUMNS] = {0}, room = terminal_width(),
         rc = t && !t->failed ? FL_OK : error_set(e, FL_NOMEM, "no memory for a table");
 
     for (int i = 0; !rc && i < t->n; i++) {
@@ -108,8 +167,9 @@ int table_end(struct table *t, struct error *e)
         if (w > width[i % t->columns])
             width[i % t->columns] = w;
     }
-    for (int i = 0; !rc && i < t->n; i++)
-        print_cell(t, i, width);
+    for (int i = 0, n = rc ? 0 : columns_within(t, width, room); !rc && i + t->columns <= t->n;
+         i += t->columns)
+        print_row(t, i, width, n, room);
     for (int i = 0; t && i < t->n; i++)
         free(t->cell[i]);
     if (t)

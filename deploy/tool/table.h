@@ -1,4 +1,4 @@
-/* table.h - aligned columns on the terminal */
+/* table.h - aligned columns; on a terminal no wider than that */
 #ifndef FREEZELINE_TABLE_H
 #define FREEZELINE_TABLE_H
 

@@ -23,16 +23,32 @@ static void put(const char *name, const char *text)
     fclose(f);
 }
 
-/* Runs `freezeline ARGUMENTS` ('@' stands for the folder); returns its exit status, -1 when a signal ended
- * it. */
-static int tool(const char *arguments)
+static const char *programs(void)
 {
     const char *build = getenv("FREEZELINE_BUILD");
-    char line[2048];
-    size_t n = (size_t)snprintf(line, sizeof line, "{ %s/freezeline ", build ? build : "build/release"),
-           got = 0, k;
+    return build ? build : "build/release";
+}
+
+/* Returns the exit status, -1 when a signal ended it. */
+static int shell(const char *line)
+{
+    size_t got = 0, k;
+    FILE *f = popen(line, "r");
     int status;
-    FILE *f;
+
+    assert_non_null(f);
+    while (got < sizeof output - 1 && (k = fread(output + got, 1, sizeof output - 1 - got, f)) > 0)
+        got += k;
+    output[got] = 0;
+    status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* Runs `freezeline ARGUMENTS` ('@' stands for the folder). */
+static int tool(const char *arguments)
+{
+    char line[2048];
+    size_t n = (size_t)snprintf(line, sizeof line, "{ %s/freezeline ", programs());
 
     for (const char *c = arguments; *c && n < sizeof line - 64; c++) {
         if (*c == '@')
@@ -41,13 +57,7 @@ static int tool(const char *arguments)
             line[n++] = *c;
     }
     snprintf(line + n, sizeof line - n, "; } 2>&1 </dev/null");
-    f = popen(line, "r");
-    assert_non_null(f);
-    while (got < sizeof output - 1 && (k = fread(output + got, 1, sizeof output - 1 - got, f)) > 0)
-        got += k;
-    output[got] = 0;
-    status = pclose(f);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return shell(line);
 }
 
 static int lines(void)
@@ -294,12 +304,40 @@ static void test_full_disk(void **state)
     check(calls, sizeof calls / sizeof calls[0]);
 }
 
+/* On a terminal a table is no wider than that, and tells all the same. */
+static void test_narrow_terminal(void **state)
+{
+    static char whole[sizeof output];
+    char line[1024], *word, *rest = whole;
+    const char *row = output;
+
+    if (system("command -v script >/dev/null"))
+        skip();
+    assert_int_equal(tool("inspect tests/data/tiny.onnx"), 0);
+    assert_non_null(strstr(output, " - layer 1, 6%\n 1  block1.relu1 "));
+    strcpy(whole, output);
+    snprintf(line, sizeof line,
+             "script -qec 'stty cols 50; %s/freezeline inspect tests/data/tiny.onnx' /dev/null </dev/null",
+             programs());
+    assert_int_equal(shell(line), 0);
+    assert_non_null(strstr(output, "\n    FLOPs: 110.6 k; parameters: 224; activation:\r\n"));
+    for (; (row = strchr(row, '\n')); row++)
+        if (row[1] == ' ')
+            assert_true(strcspn(row + 1, "\r") <= 50);
+    while ((word = strsep(&rest, " \n")))
+        assert_non_null(strstr(output, word));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_usage), cmocka_unit_test(test_lists_that_do_not_fit),
-        cmocka_unit_test(test_help),  cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_run),   cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_lists_that_do_not_fit),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_run),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_narrow_terminal),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
