@@ -285,6 +285,8 @@ static int load(struct apply *a, struct error *e)
 
     if (rc || serving_recall(&a->now, a->pipeline, NULL))
         return rc;
+    if ((rc = serving_check_sets(&a->now, &a->where.sets, a->pipeline->path, e)))
+        return rc;
     if (fleet_there(a->pipeline))
         return load_for_hosts(a, e);
     if ((rc = serving_sets(&sets, &a->now, a->pipeline->path, e)))
@@ -298,21 +300,13 @@ static int load(struct apply *a, struct error *e)
     return FL_OK;
 }
 
-static int refuse_sets(const struct apply *a, struct error *e)
-{
-    return !a->where.sets.n
-               ? FL_OK
-               : error_set(e, FL_USAGE,
-                           "--set: the --set arguments of `up` stay; write what is to change into the file");
-}
-
 /* Finds all that can be wrong with the new files while nothing has changed yet. */
 static int check(struct apply *a, struct error *e)
 {
     bool caches;
     int rc;
 
-    if ((rc = refuse_sets(a, e)) || (rc = load(a, e)))
+    if ((rc = load(a, e)))
         return rc;
     caches = a->pipeline->cache.n_endpoints > 0 && strcmp(a->pipeline->cache.kind, "none") != 0;
     a->model = calloc(1, sizeof *a->model);
@@ -365,7 +359,7 @@ static int run_on_hosts(struct apply *a, bool *done, struct error *e)
     bool differs;
     int rc;
 
-    if ((rc = refuse_sets(a, e)) || (rc = running_load(&p, &a->where, e)))
+    if ((rc = running_load(&p, &a->where, e)))
         return rc;
     *done = fleet_there(p) && !a->dry_run;
     if (*done && !(rc = apply_look(&a->where, &differs, e))) /* or files that no host takes would lie there */
@@ -424,7 +418,7 @@ int command_apply(int argc, char **argv, struct error *e)
     struct apply a = {.timeout_s = TIMEOUT_S};
     bool elsewhere = false;
     const struct argument table[] = {
-        ARGUMENTS_PIPELINE_ALONE(a.where),
+        ARGUMENTS_PIPELINE_UP(a.where),
         OPTION_FLAG("dry-run", a.dry_run, "say what would be done, and do nothing"),
         OPTION_FLAG("without-caches", a.without_caches,
                     "move the stages on though the built caches are not theirs: every look-up misses"),

@@ -128,9 +128,6 @@ static int find(struct rollout *r, struct error *e)
     bool differs;
     int rc;
 
-    if (r->where.sets.n)
-        return error_set(e, FL_USAGE,
-                         "--set: the --set arguments of `up` stay; write what is to change into the file");
     if ((rc = shift_parse(&r->steps, r->steps_text, e)))
         return rc;
     if (!r->data_spec && !r->steps.n)
@@ -428,7 +425,7 @@ int command_rollout(int argc, char **argv, struct error *e)
                         .steps_text = "1,10,50",
                         .steps = {.mirror_percent = 5, .seconds = 60, .enough = 1000}};
     const struct argument table[] = {
-        ARGUMENTS_PIPELINE_ALONE(r.where),
+        ARGUMENTS_PIPELINE_UP(r.where),
         OPTION_TEXT("data", r.data_spec, "D", "requests to ask of both before"),
         OPTION_TEXT("steps", r.steps_text, "P,..",
                     "shares of the clients' requests, per cent (1,10,50); none"),

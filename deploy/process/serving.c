@@ -149,6 +149,35 @@ int serving_sets(struct argument_list *out, const struct serving *now, const cha
     return rc;
 }
 
+int serving_check_sets(const struct serving *now, const struct argument_list *sets, const char *file,
+                       struct error *e)
+{
+    bool same = true, other = false;
+    int i = 0;
+
+    for (; i < sets->n && same; i++) {
+        char *set = pipeline_absolute_set(sets->item[i], NULL); /* as `up` keeps them */
+        same = false;
+        for (int k = 0; set && k < now->arguments.sets.n && !same; k++) {
+            const char *has = now->arguments.sets.item[k];
+            same = !strcmp(has, set);
+            other = other || !strncmp(has, set, strcspn(set, "=") + 1);
+        }
+        free(set);
+    }
+    if (same)
+        return FL_OK;
+    return other
+               ? error_set(e, FL_USAGE,
+                           "--set %s: the pipeline came up with another value by --set, which stays until "
+                           "`freezeline down` and `up`",
+                           sets->item[i - 1])
+               : error_set(e, FL_USAGE,
+                           "--set %s: the pipeline did not come up with it, and no file would say it: write "
+                           "it into %s, which is what is taken",
+                           sets->item[i - 1], file);
+}
+
 int serving_recall(struct serving *out, const struct pipeline *p, struct error *e)
 {
     char path[STATE_PATH_BYTES], arguments[STATE_PATH_BYTES];

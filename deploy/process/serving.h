@@ -34,6 +34,11 @@ int serving_scaled(struct argument_list *out, const struct argument_list *sets, 
  * until the file itself has another one than it had. */
 int serving_sets(struct argument_list *out, const struct serving *now, const char *file, struct error *e);
 
+/* What is taken into a pipeline that is up is its file: refuses sets that it did not come up with, as they
+ * would stand nowhere, and says what to do instead. FL_USAGE. */
+int serving_check_sets(const struct serving *now, const struct argument_list *sets, const char *file,
+                       struct error *e);
+
 /* What serves, as commands load it: the copy with the remembered arguments. FL_NOT_FOUND: nothing is up. */
 int serving_recall(struct serving *out, const struct pipeline *p, struct error *e);
 

@@ -92,8 +92,9 @@ struct pipeline_arguments {
 };
 
 #define ARGUMENTS_PIPELINE(where) PIPELINE_OPTIONS(where, "override a key of the file (may be repeated)")
-/* For a command that refuses --set, and says why. */
-#define ARGUMENTS_PIPELINE_ALONE(where) PIPELINE_OPTIONS(where, NULL)
+/* For a command that takes the file as it is into a pipeline that is up. */
+#define ARGUMENTS_PIPELINE_UP(where) \
+    PIPELINE_OPTIONS(where, "as `up` was given it; what is to change is written into the file")
 #define PIPELINE_OPTIONS(where, set_help)                                                            \
     {ARGUMENT_TEXT, "config", 'c', &(where).path, "P.yaml", "the pipeline file", 0, 0},              \
         OPTION_TEXT("host", (where).host, "NAME", "this machine is that one of the file's `hosts`"), \

@@ -621,6 +621,10 @@ static void test_what_up_was_given_is_remembered(void **state)
     assert_said("stage0.1");
     tool_ok(h, "top", "--once");
     assert_said("stage0.1");
+    tool_ok(h, "apply", arguments);
+    assert_said("nothing to do");
+    assert_int_equal(tool(h, "apply", "--set stages.0.replicas=3"), 2);
+    assert_said("came up with another value by --set");
     tool_ok(h, "down", "");
     assert_said("stopped");
     assert_int_equal(tool(h, "status", ""), 1);

@@ -412,6 +412,7 @@ static void what_cannot_be_taken_changes_nothing(void **state)
     assert_true(pid_of(h, "stage0.0") == first && pid_of(h, "stage1.0") == last);
     assert_same_answers(h, before);
     assert_int_equal(tool(h, "reload", "--set broker.retries=3"), 2);
+    assert_said("--set broker.retries=3: the pipeline did not come up with it");
     edit(h, "  - {replicas: [{cpus: [4000]}]}", "  - {}");
     edit(h, "deadline_ms: 150000", "deadline_ms: 10000");
     tool_ok(h, "reload", "");

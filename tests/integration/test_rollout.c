@@ -104,6 +104,8 @@ static void test_what_is_no_worse_is_taken(void **state)
     assert_said("growing percentages");
     assert_int_equal(tool(h, "rollout", with_data(h, "", arguments)), 2);
     assert_said("nothing to do");
+    assert_int_equal(tool(h, "rollout", with_data(h, "--set broker.retries=3", arguments)), 2);
+    assert_said("write it into");
     steady_begin(&load, h, 40);
     edit(h, "block1.out", "block2.out");
     tool_ok(h, "rollout", with_data(h, "--dry-run", arguments));
