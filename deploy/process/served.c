@@ -226,11 +226,21 @@ void served_print(const struct served *s, const struct pipeline *p, FILE *to)
 
 void served_where(const struct pipeline *p, FILE *to)
 {
-    const char *port = p->broker.http ? strrchr(p->broker.http, ':') : NULL;
+    const char *address[2 * PIPELINE_MAX_BROKERS];
+    int n = pipeline_brokers(p), all = n;
 
-    fprintf(to, "requests go to %s", p->broker.requests);
-    if (port && atoi(port + 1)) /* 0: any; the broker's log says which it became */
-        fprintf(to, " and http%s://%s", p->broker.http_tls ? "s" : "", p->broker.http);
+    for (int i = 0; i < n; i++) {
+        struct broker_replica b = pipeline_broker(p, i);
+        const char *port = b.http ? strrchr(b.http, ':') : NULL;
+        address[i] = b.requests;
+        if (port && atoi(port + 1)) /* 0: any; the broker's log says which it became */
+            address[all++] = b.http;
+    }
+    fputs("requests go to ", to);
+    for (int i = 0; i < all; i++) {
+        const char *way = i < n ? "" : p->broker.http_tls ? "https://" : "http://";
+        fprintf(to, "%s%s%s", !i ? "" : i == all - 1 ? " and " : ", ", way, address[i]);
+    }
 }
 
 void served_warn(const struct served *s, const struct pipeline *p, const char *command)

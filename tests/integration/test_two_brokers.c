@@ -247,6 +247,15 @@ static bool both_serve(void *arg)
     return s.ready && ready == 2 + 2 && !waiting; /* brokers and workers */
 }
 
+static void assert_both_are_named(void)
+{
+    const struct broker_config *b = &harness_pipeline(w.h)->broker;
+    char text[2 * HARNESS_PATH];
+    snprintf(text, sizeof text, "requests go to %.400s and %.400s\n", b->replica[0].requests,
+             b->replica[1].requests);
+    assert_said(text);
+}
+
 /* All move on together, whichever broker a request is at; a broker that dies is started again. */
 static void test_two_brokers_move_on_together(void **state)
 {
@@ -254,6 +263,7 @@ static void test_two_brokers_move_on_together(void **state)
     memset(&w, 0, sizeof w);
     w.h = harness_new(NULL, two_stages);
     tool_ok(w.h, "up", "");
+    assert_both_are_named();
     for (int i = 0; i < CLIENTS; i++)
         w.client[i] = harness_client(w.h);
     for (int i = 0; i < INPUTS; i++)
@@ -270,6 +280,7 @@ static void test_two_brokers_move_on_together(void **state)
     harness_until(both_serve, w.client[0], 60, "both brokers");
     tool_ok(w.h, "status", "");
     assert_said("broker1");
+    assert_both_are_named();
     tool_ok(w.h, "down", "");
     end();
 }
