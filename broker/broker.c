@@ -456,6 +456,8 @@ void broker_run(struct broker *b, const volatile int *stop)
         for (int i = 0; i < N_DOORS; i++)
             more |= receive(b, order[i]);
         more |= relay_links_receive(&b->relays, b->dispatch, &b->in, &b->payload);
+        if (b->lanes)
+            lanes_rouse(b->lanes); /* before all that can wait */
         now = clock_ns();
         relay_links_look(&b->relays, b->dispatch, now);
         until = dispatch_tick(b->dispatch, now);

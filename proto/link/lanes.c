@@ -346,7 +346,7 @@ static void try_again(struct lanes *l, int door, uint64_t now)
         ask(l, door);
 }
 
-static void wake_all(struct lanes *l)
+void lanes_rouse(struct lanes *l)
 {
     for (int i = 0; l->gathered && i < l->n; i++) {
         struct lane *a = &l->lane[i];
@@ -367,7 +367,7 @@ static void flush(struct lanes *l)
 {
     const struct itimerspec soon = {.it_value.tv_nsec = FLUSH_NS};
     bool waits = false, wake;
-    wake_all(l);
+    lanes_rouse(l);
     for (int i = 0; i < l->n; i++) {
         struct lane *a = &l->lane[i];
         if (a->state != LANE_OPEN)
@@ -430,7 +430,7 @@ int lanes_offered(struct lanes *l, int door)
 
 bool lanes_sleep(struct lanes *l, uint32_t but)
 {
-    wake_all(l);
+    lanes_rouse(l);
     for (int i = 0; i < l->n; i++) {
         struct lane *a = &l->lane[i];
         if (a->state == LANE_OPEN && l->door[a->door].reads && !(but >> a->door & 1) &&
@@ -521,7 +521,7 @@ int lanes_send(struct lanes *l, int door, const struct peer *to, const struct me
     rc = lane_send(a->memory, m, payload, to ? l->door[door].unsent : 0, &sleeps);
     a->wake_due |= sleeps;
     if (++l->gathered >= l->gather)
-        wake_all(l);
+        lanes_rouse(l);
     return rc;
 }
 

@@ -57,8 +57,9 @@ bool lanes_heard(struct lanes *l);
 /* Accepts, connects again (now and then), lets go of who is gone. */
 void lanes_turn(struct lanes *l, uint64_t now);
 /* From now on, whoever sleeps at the other end of a lane is woken for up to `messages` messages together, at
- * the latest by lanes_turn or lanes_sleep. At first each wakes at once. */
+ * the latest by lanes_rouse, lanes_turn or lanes_sleep. At first each wakes at once. */
 void lanes_gather(struct lanes *l, int messages);
+void lanes_rouse(struct lanes *l);
 /* About to sleep on lanes_fd: false when there is something to receive. Call lanes_wake after the sleep.
  * `but`: a bit for each door whose messages can wait: they are not looked for, and wake nobody. */
 bool lanes_sleep(struct lanes *l, uint32_t but);

@@ -477,7 +477,7 @@ int main(int argc, char **argv)
     static char state[600];
     char path[600];
 
-    if (!v || (argc != 2 && argc < 6))
+    if (!v || (argc != 2 && argc < 6) || argv[1][0] == '-')
         die("usage: validate_simulation WORK [CONFIG.yaml TRAIN CALIBRATE TEST [KEY=VALUE ..]]");
     engine_start(argv);
     v->work = argv[1];
