@@ -226,7 +226,7 @@ void served_print(const struct served *s, const struct pipeline *p, FILE *to)
 
 void served_where(const struct pipeline *p, FILE *to)
 {
-    const char *address[2 * PIPELINE_MAX_BROKERS];
+    const char *address[2 * PIPELINE_MAX_BROKERS] = {0};
     int n = pipeline_brokers(p), all = n;
 
     for (int i = 0; i < n; i++) {
