@@ -26,7 +26,7 @@
 #define LOAD_STOP_NS     (2 * NS_PER_S) /* patience after an interrupt */
 #define LOAD_BEHIND_NS   (5 * NS_PER_S) /* so late a sender never catches up */
 #define LOAD_TICK_NS     (200 * NS_PER_MS)
-#define LOAD_NAP_NS      (1 * NS_PER_MS)
+#define LOAD_NAP_NS      (20 * NS_PER_MS)
 #define LOAD_FINE_NS     (200 * NS_PER_US) /* lateness that never matters (LATE_FINE_NS) */
 #define LOAD_TOGETHER    16                /* requests that are due, before answers get their turn */
 #define LOAD_KNOWN       100               /* answers from which on the latency is known */
@@ -281,8 +281,9 @@ static int take_answers(struct load *l, struct error *e)
     return FL_OK;
 }
 
-/* Sleeps until an answer may be there (the descriptor tells of edges only, so never long) or shortly before
- * the next request is due. Learns from how late it was woken. */
+/* Sleeps until an answer may be there or shortly before the next request is due. Learns from how late it was
+ * woken. All that came has been taken, so the descriptor tells of what comes next, and who sleeps does not
+ * take a core from those who compute. */
 static void nap(struct load *l)
 {
     struct pollfd fd = {.fd = target_fd(l->o->target), .events = POLLIN};
