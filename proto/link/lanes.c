@@ -2,6 +2,7 @@
 #include "lanes.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,8 +21,9 @@
 /* Who has slept so long sleeps deeply: waking takes longer than filling in a payload of so many bytes. */
 #define EARLY_NS    (500 * NS_PER_US)
 #define EARLY_BYTES (64 << 10)
-#define FLUSH_NS    NS_PER_MS /* between two looks for room, while messages wait for it */
-#define PEER_LANE   0xff      /* libzmq's own identities begin with 0, and those that people set do not so */
+#define AWAKE_NS    (60 * NS_PER_US) /* who was woken early stays awake for so long */
+#define FLUSH_NS    NS_PER_MS        /* between two looks for room, while messages wait for it */
+#define PEER_LANE   0xff /* libzmq's own identities begin with 0, and those that people set do not so */
 
 enum lane_state { LANE_FREE, LANE_ASKS, LANE_OPEN };
 
@@ -50,8 +52,9 @@ struct lane_door {
 
 struct lanes {
     int epoll, wake, timer;
-    bool timed; /* the timer runs */
-    bool heard; /* a descriptor of the caller's was readable */
+    bool timed;        /* the timer runs */
+    bool heard;        /* a descriptor of the caller's was readable */
+    uint64_t awake_ns; /* until then a message may come any moment; 0: none is announced */
     uint64_t serial;
     int gather, gathered; /* wakes wait for so many messages; .. that came since the last ones */
     struct lane_door door[DOORS_MAX];
@@ -428,9 +431,25 @@ int lanes_offered(struct lanes *l, int door)
     return fd;
 }
 
+/* Woken before there is a message: sleeping again would take longer than waiting for it. Whoever fills it in
+ * may need this core. */
+static void stay_awake(struct lanes *l)
+{
+    bool empty = true;
+    while (empty && clock_ns() < l->awake_ns) {
+        for (int i = 0; empty && i < l->n; i++)
+            empty = l->lane[i].state != LANE_OPEN || ring_is_empty(lane_in(l->lane[i].memory));
+        if (empty)
+            sched_yield();
+    }
+    l->awake_ns = 0;
+}
+
 bool lanes_sleep(struct lanes *l, uint32_t but)
 {
     lanes_rouse(l);
+    if (l->awake_ns)
+        stay_awake(l);
     for (int i = 0; i < l->n; i++) {
         struct lane *a = &l->lane[i];
         if (a->state == LANE_OPEN && l->door[a->door].reads && !(but >> a->door & 1) &&
@@ -442,9 +461,11 @@ bool lanes_sleep(struct lanes *l, uint32_t but)
 
 void lanes_wake(struct lanes *l)
 {
-    for (int i = 0; i < l->n; i++)
-        if (l->lane[i].state == LANE_OPEN)
-            ring_wake(lane_in(l->lane[i].memory));
+    for (int i = 0; i < l->n; i++) {
+        struct lane *a = &l->lane[i];
+        if (a->state == LANE_OPEN && ring_wake(lane_in(a->memory)) && ring_is_empty(lane_in(a->memory)))
+            l->awake_ns = clock_ns() + AWAKE_NS;
+    }
 }
 
 /* --- messages --- */

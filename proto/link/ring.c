@@ -173,13 +173,15 @@ bool ring_sleep(struct ring *r)
 {
     give_back(r);
     atomic_store(&r->shared->sleeping, 1);
-    if (r->broken || r->n == RING_HELD || atomic_load(&r->shared->written) == r->here)
-        return true;
-    atomic_store(&r->shared->sleeping, 0);
-    return false;
+    r->sleeps = r->broken || r->n == RING_HELD || ring_is_empty(r);
+    if (!r->sleeps)
+        atomic_store(&r->shared->sleeping, 0);
+    return r->sleeps;
 }
 
-void ring_wake(struct ring *r)
+bool ring_wake(struct ring *r)
 {
-    atomic_store_explicit(&r->shared->sleeping, 0, memory_order_relaxed);
+    bool woken = r->sleeps && !atomic_exchange(&r->shared->sleeping, 0);
+    r->sleeps = false;
+    return woken;
 }

@@ -36,10 +36,10 @@ struct ring_record {
 struct ring {
     struct ring_shared *shared;
     uint8_t *data;
-    uint64_t size; /* of data, a power of two */
-    bool broken;
-    uint64_t here;     /* writer: where the next record goes; reader: where the next one lies */
-    uint64_t reserved; /* writer: where the payload lies that is being filled; here, when there is none */
+    uint64_t size;       /* of data, a power of two */
+    bool broken, sleeps; /* reader: it sleeps, unless the writer has woken it */
+    uint64_t here;       /* writer: where the next record goes; reader: where the next one lies */
+    uint64_t reserved;   /* writer: where the payload lies that is being filled; here, when there is none */
     /* reader: where each record ends that is not given back, oldest first */
     unsigned first, n;
     struct {
@@ -71,8 +71,9 @@ bool ring_read(struct ring *r, struct ring_record *out);
 void ring_release(struct ring *r, unsigned slot);
 bool ring_is_empty(const struct ring *r);
 
-/* The reader goes to sleep: false when there is something to read. Awake again: ring_wake. */
+/* The reader goes to sleep: false when there is something to read. Awake again: ring_wake, which says whether
+ * the writer has woken it. */
 bool ring_sleep(struct ring *r);
-void ring_wake(struct ring *r);
+bool ring_wake(struct ring *r);
 
 #endif

@@ -143,7 +143,11 @@ static void who_sleeps_is_woken_early_once(void **state)
     assert_non_null(ring_reserve(&t.out, 0, 4));
     assert_true(ring_rouse(&t.out));
     assert_false(ring_rouse(&t.out));
+    assert_true(ring_wake(&t.in)); /* by the writer */
+    assert_false(ring_wake(&t.in));
     assert_true(ring_sleep(&t.in)); /* there is nothing yet */
+    assert_false(ring_wake(&t.in)); /* by itself */
+    assert_true(ring_sleep(&t.in));
     assert_true(ring_commit(&t.out, 0, &n, sizeof n));
     free(t.memory);
 }
