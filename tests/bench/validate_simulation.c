@@ -487,7 +487,7 @@ int main(int argc, char **argv)
     v->sets[v->n_sets++] = state;
     v->sets[v->n_sets++] = "broker.max_requests=256";
     v->sets[v->n_sets++] = "updates.sample=0"; /* caches that learn would not be the same from load to load */
-    v->sets[v->n_sets++] = "updates.audit=0";
+    v->sets[v->n_sets++] = "updates.learn=false";
     if (argc == 2) {
         draw_pictures(v);
     } else {
