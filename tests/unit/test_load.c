@@ -317,7 +317,7 @@ static void test_an_impossible_rate_ends_the_run(void **state)
 {
     struct fake_behaviour does = {0};
 
-    open_all(&does, "uniform", 1e6, "order");
+    open_all(&does, "uniform", 1e7, "order");
     run((struct load_options){.duration_s = 1000});
     assert_non_null(strstr(outcome.cut_short, "the rate is impossible here"));
     assert_true(histogram_quantile(&tally->lateness, 1) >= 4 * NS_PER_S);
