@@ -20,7 +20,7 @@
 #include "base/error.h"
 
 #define ARRIVALS_MAX_TRACE (1 << 24) /* times in a file */
-#define ARRIVALS_MAX_RATE  1e8
+#define ARRIVALS_MAX_RATE  1e6
 
 struct arrivals;
 

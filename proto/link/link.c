@@ -33,13 +33,18 @@ void link_close(struct link *l, int linger_ms)
     l->socket = NULL;
 }
 
+void link_mend_silent(struct link *l, uint64_t silent_ns, uint64_t now)
+{
+    mend_socket(&l->mend, l->socket, l->to, l->security, silent_ns, now);
+    if (l->mend.looked_ns == now)
+        link_look(l);
+}
+
 void link_mend(struct link *l, uint64_t now)
 {
     if (l->owed_ns)
         l->mend.heard_ns = l->owed_ns;
-    mend_socket(&l->mend, l->socket, l->to, l->security, l->owed_ns ? SILENT_NS : 0, now);
-    if (l->mend.looked_ns == now)
-        link_look(l);
+    link_mend_silent(l, l->owed_ns ? SILENT_NS : 0, now);
 }
 
 int link_watch(struct link *l)

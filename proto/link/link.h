@@ -34,6 +34,8 @@ void link_close(struct link *l, int linger_ms);
 /* Of one that connects: connects again if its socket has taken nothing for a while, or nothing came where
  * something is owed (mend.h). */
 void link_mend(struct link *l, uint64_t now);
+/* The same where the caller says since when nothing came (mend.heard_ns) and how long that may last. */
+void link_mend_silent(struct link *l, uint64_t silent_ns, uint64_t now);
 
 /* The descriptor of its socket; -1: an error. From here on link_receive does not look at a socket that it has
  * found empty, which takes libzmq three system calls, before link_look says that its descriptor was readable,

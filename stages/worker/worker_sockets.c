@@ -331,11 +331,7 @@ void worker_sockets_mend(struct worker_sockets *s, uint64_t now)
 {
     const struct pipeline *p = s->pipeline;
     for (int i = 0; i < s->n_brokers; i++) {
-        struct link *c = &s->control[i];
-        mend_socket(&c->mend, c->socket, c->to, &p->security, (uint64_t)p->broker.dead_after_ms * NS_PER_MS,
-                    now);
-        if (c->mend.looked_ns == now)
-            link_look(c);
+        link_mend_silent(&s->control[i], (uint64_t)p->broker.dead_after_ms * NS_PER_MS, now);
         link_mend(&s->results[i], now);
     }
     for (int i = 0; i < s->n_next; i++)

@@ -313,11 +313,22 @@ static void test_a_server_that_dies_at_the_end(void **state)
     }
 }
 
+/* All are due at once, more of them than can be sent in the time. */
 static void test_an_impossible_rate_ends_the_run(void **state)
 {
     struct fake_behaviour does = {0};
+    char path[64], spec[80];
+    FILE *f;
 
-    open_all(&does, "uniform", 1e7, "order");
+    snprintf(path, sizeof path, "/tmp/freezeline-load-%d.csv", (int)getpid());
+    f = fopen(path, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 16000000; i++)
+        fputs("0\n", f);
+    fclose(f);
+    snprintf(spec, sizeof spec, "trace:%s", path);
+    open_all(&does, spec, 0, "order");
+    unlink(path);
     run((struct load_options){.duration_s = 1000});
     assert_non_null(strstr(outcome.cut_short, "the rate is impossible here"));
     assert_true(histogram_quantile(&tally->lateness, 1) >= 4 * NS_PER_S);
