@@ -283,7 +283,7 @@ check-threads: all $(THREADED) $(FAULTS) ## build and run the tests that use thr
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
 	FAULTS_SCHEDULES=200 tests/run.sh '$(VARIANT)' $(THREADED) tests/faults/test_faults.sh
 
-unit: $(UNIT) ## build and run the unit tests
+unit: all $(UNIT) ## build and run the unit tests
 	$(Q)for t in $(UNIT); do $$t || exit 1; done
 
 distributions: ## before a release: both commands on bare Debian 12 and 13 (as root, hours): make distributions ROOTS=DIRECTORY
