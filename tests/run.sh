@@ -6,9 +6,9 @@
 # shown: first what it says of each failure, then its end. Two run at once for each core ($TEST_JOBS: another number),
 # since most wait more than they compute: put the longest first. One that fails with real processes beside the others
 # runs once more alone, as a slow machine may have let their clocks run out: when it passes then, it counts as passed,
-# and is said to be unsteady. A hang, a crash or what a sanitizer finds is never run again. Counts add up in
-# $TEST_COUNTS (a file) when that is set, so that several calls can be summed by `run.sh --sum`, which says once more
-# what failed.
+# and is said to be unsteady. A hang, a crash or what a sanitizer finds is never run again (but memory that a failed
+# test has not freed is no finding). Counts add up in $TEST_COUNTS (a file) when that is set, so that several calls can
+# be summed by `run.sh --sum`, which says once more what failed.
 set -u
 
 if [ "${1:-}" = --sum ]; then
@@ -34,7 +34,8 @@ why() {
 may_be_slow() { # PROGRAM LOG STATUS
     [ "$3" -lt 124 ] || return 1
     case $1 in */integration/* | */faults/*) ;; *) return 1 ;; esac
-    ! grep -qiE 'sanitizer|runtime error: |stack smashing|double free' "$2"
+    ! grep -qE '(ERROR|WARNING): (Address|Memory|Thread|UndefinedBehavior)Sanitizer|runtime error: |stack smashing|double free' "$2" &&
+        { grep -q '^\[  FAILED' "$2" || ! grep -q 'ERROR: LeakSanitizer' "$2"; }
 }
 
 # --one|--alone FOLDER LABEL PROGRAM: what is printed goes out in one piece.
@@ -61,7 +62,7 @@ if [ "${1:-}" = --one ] || [ "${1:-}" = --alone ]; then
         {
             why "$log"
             echo ...
-            grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 60
+            grep -v '^\[ *\(RUN\|OK\) ' "$log" | tail -n 100
         } | sed 's/^/    | /' >>"$log.said"
         [ -z "${TEST_COUNTS:-}" ] || [ $says = again ] || { head -n 1 "$log.said" && why "$log" | sed 's/^/    | /'; } >>"$TEST_COUNTS.failed"
     else

@@ -127,7 +127,8 @@ with_keys() {
     nodes='hosts=[{name: h1}, {name: h2}, {name: h3}]'
     cp p.yaml plain && sed 's/^security: none/security: curve/; s/^state: .*/&\nkeys: keys/' plain >p.yaml
     fl keys make && ! fl up --on slurm 2>wrong && cat wrong && grep -F "keys make -c" wrong | grep -F "$nodes" &&
-        within 30 nothing_left && fl keys make --set "$nodes" && fl up --on slurm && same && fl down && nothing_left
+        within 30 nothing_left && fl keys make --set "$nodes" && fl up --on slurm && same && fl down &&
+        within 30 nothing_left
     ok=$?
     cat plain >p.yaml
     return $ok

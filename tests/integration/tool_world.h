@@ -39,20 +39,29 @@ static inline int shell(const char *line)
     return WEXITSTATUS(status);
 }
 
-/* A test that fails leaves what it started: it is stopped when the program ends. */
+/* A test that fails leaves what it started: when the program ends it says how that is, and stops it. */
 #define LEFT_MAX 64
 static char left_up[LEFT_MAX][HARNESS_PATH]; /* pipeline files */
 static int n_left;
 
 static void stop_left(void)
 {
-    char line[2 * HARNESS_PATH];
+    char line[4 * HARNESS_PATH];
 
     for (int i = 0; i < n_left; i++) {
+        const char *config = left_up[i];
+        if (access(config, F_OK))
+            continue;
+        snprintf(line, sizeof line,
+                 "exec >&2; %.400s/freezeline status -c %.400s; cd $(dirname %.400s); "
+                 "tail -n 5 state/logs/*.log; true",
+                 tool_folder(), config, config);
+        if (system(line))
+            fprintf(stderr, "no shell\n");
         snprintf(line, sizeof line, "%.400s/freezeline down -c %.400s >/dev/null 2>&1", tool_folder(),
-                 left_up[i]);
-        if (!access(left_up[i], F_OK) && system(line))
-            fprintf(stderr, "what %s started is not stopped\n", left_up[i]);
+                 config);
+        if (system(line))
+            fprintf(stderr, "what %s started is not stopped\n", config);
     }
 }
 
