@@ -202,9 +202,10 @@ static int report(const struct up *u, const struct process *supervisor, struct e
 
     roles_list(u->pipeline, role, &n, NULL);
     if (u->json)
-        return report_print(json_pack("{s:b, s:i, s:i, s:i, s:s}", "ready", true, "processes", n, "hosts",
-                                      u->elsewhere ? u->pipeline->n_hosts : 1, "supervisor_pid",
-                                      (int)supervisor->pid, "requests", u->pipeline->broker.requests),
+        return report_print(json_pack("{s:b, s:i, s:i, s:i, s:s, s:o}", "ready", true, "processes", n,
+                                      "hosts", u->elsewhere ? u->pipeline->n_hosts : 1, "supervisor_pid",
+                                      (int)supervisor->pid, "requests", u->pipeline->broker.requests,
+                                      "addresses", served_addresses(u->pipeline)),
                             e);
     if (u->elsewhere && u->pipeline->n_hosts)
         printf("%d hosts, ", u->pipeline->n_hosts);

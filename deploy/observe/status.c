@@ -195,6 +195,7 @@ static int print_json(const struct status *s, const struct status_row *row, int 
         json_array_append_new(json_object_get(root, "notes"), json_string(s->balance));
     if (root) {
         json_object_set_new(root, "endpoint", json_string(s->pipeline->broker.requests));
+        json_object_set_new(root, "addresses", served_addresses(s->pipeline));
         json_object_set_new(root, "supervisor", supervisor_json(s));
     }
     if (root && s->answered) {

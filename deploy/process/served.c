@@ -224,23 +224,34 @@ void served_print(const struct served *s, const struct pipeline *p, FILE *to)
         fprintf(to, "%s%s\n", i ? "" : "\n", note[i]);
 }
 
+json_t *served_addresses(const struct pipeline *p)
+{
+    json_t *list = json_array();
+    int n = pipeline_brokers(p);
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_string(pipeline_broker(p, i).requests));
+    for (int i = 0; i < n; i++) {
+        const char *http = pipeline_broker(p, i).http, *port = http ? strrchr(http, ':') : NULL;
+        if (port && atoi(port + 1)) /* 0: any; the broker's log says which it became */
+            json_array_append_new(list, json_sprintf("http%s://%s", p->broker.http_tls ? "s" : "", http));
+    }
+    return list;
+}
+
 void served_where(const struct pipeline *p, FILE *to)
 {
-    const char *address[2 * PIPELINE_MAX_BROKERS] = {0};
-    int n = pipeline_brokers(p), all = n;
+    json_t *list = served_addresses(p);
+    size_t n = json_array_size(list);
 
-    for (int i = 0; i < n; i++) {
-        struct broker_replica b = pipeline_broker(p, i);
-        const char *port = b.http ? strrchr(b.http, ':') : NULL;
-        address[i] = b.requests;
-        if (port && atoi(port + 1)) /* 0: any; the broker's log says which it became */
-            address[all++] = b.http;
-    }
     fputs("requests go to ", to);
-    for (int i = 0; i < all; i++) {
-        const char *way = i < n ? "" : p->broker.http_tls ? "https://" : "http://";
-        fprintf(to, "%s%s%s", !i ? "" : i == all - 1 ? " and " : ", ", way, address[i]);
-    }
+    for (size_t i = 0; i < n; i++)
+        fprintf(to, "%s%s",
+                !i           ? ""
+                : i == n - 1 ? " and "
+                             : ", ",
+                json_string_value(json_array_get(list, i)));
+    json_decref(list);
 }
 
 void served_warn(const struct served *s, const struct pipeline *p, const char *command)

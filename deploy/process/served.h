@@ -71,7 +71,9 @@ int served_notes(const struct served *s, const struct pipeline *p,
 void served_print(const struct served *s, const struct pipeline *p, FILE *to);
 /* The notes on stderr, and a line where the pipeline file asks for another promise than answers. */
 void served_warn(const struct served *s, const struct pipeline *p, const char *command);
-/* Where requests go, ready to end a line. */
+/* Where requests go: all brokers by ZeroMQ, then by HTTP. */
+json_t *served_addresses(const struct pipeline *p);
+/* The same, ready to end a line. */
 void served_where(const struct pipeline *p, FILE *to);
 /* Adds `promise` and `promise_asked` (of the caches that answer), `serves` (file, identity, plan, build) and
  * `notes` to a report. */

@@ -254,6 +254,11 @@ static void assert_both_are_named(void)
     snprintf(text, sizeof text, "requests go to %.400s and %.400s\n", b->replica[0].requests,
              b->replica[1].requests);
     assert_said(text);
+    json_t *status = tool_json(w.h, "status", ""), *list = json_object_get(status, "addresses");
+    assert_int_equal(json_array_size(list), 2);
+    for (int i = 0; i < 2; i++)
+        assert_string_equal(json_string_value(json_array_get(list, (size_t)i)), b->replica[i].requests);
+    json_decref(status);
 }
 
 /* All move on together, whichever broker a request is at; a broker that dies is started again. */
