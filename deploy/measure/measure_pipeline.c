@@ -16,9 +16,12 @@
 #include "deploy/model/message_cost.h"
 #include "phases.h"
 #include "own_times.h"
+#include "turns.h"
 #include "stages/place/placement.h"
 
 #define QUANTILES 99
+#define ASKED_LEAST \
+    0.5 /* look-up messages per request: each request that comes alone is looked up at an exit */
 
 struct measuring {
     const struct pipeline *pipeline;
@@ -131,23 +134,36 @@ static void fit_contention(struct measuring *g)
     g->m->cost.stage_crowd_share = b / (1 + a);
 }
 
-/* Computing in a process that was waiting takes longer than run after run. */
+/* What stage s takes run after run, us. */
+static double again_us(const struct measuring *g, int s, double *room)
+{
+    int runs = measured_runs(g->m);
+    for (int i = 0; i < runs; i++)
+        room[i] = measured_run_us(g->m, 1, i, cut_behind(g, s - 1) + 1, cut_behind(g, s));
+    return samples_median(room, runs);
+}
+
+/* Computing in a process that was waiting takes longer than run after run: mostly a little, at times much. */
 static int fit_cold(struct measuring *g, struct error *e)
 {
     const struct phase *p = &g->ask.sparse;
-    int n = 0, runs = measured_runs(g->m), most = p->n > runs ? p->n : runs;
-    double alone, *us = calloc((size_t)most + 1, sizeof *us);
+    int n = 0, runs = measured_runs(g->m), most = p->n * g->place.n_stages;
+    double again[PIPELINE_MAX_STAGES], *more = calloc((size_t)(most > runs ? most : runs) + 1, sizeof *more);
 
-    if (!us)
+    if (!more)
         return error_set(e, FL_NOMEM, "no memory");
+    for (int s = 0; s < g->place.n_stages; s++)
+        again[s] = again_us(g, s, more);
     for (int i = 0; i < p->n; i++)
-        if (p->request[i].alone)
-            us[n++] = compute_us(&p->request[i]);
-    alone = samples_median(us, n);
-    for (int i = 0; i < runs; i++)
-        us[i] = measured_run_us(g->m, 1, i, 0, g->m->n_cuts);
-    g->m->cost.stage_cold_share = fmax(0, alone / samples_median(us, runs) - 1);
-    free(us);
+        for (int s = 0; p->request[i].alone && s < p->request[i].answer.trace.n && s < g->place.n_stages; s++)
+            more[n++] = p->request[i].scale * (double)p->request[i].answer.trace.stage[s].compute_ns / 1e3 /
+                            again[s] -
+                        1;
+    samples_sort(more, n);
+    g->m->n_colds = n ? QUANTILES : 0;
+    for (int i = 0; i < g->m->n_colds; i++)
+        g->m->cold_share[i] = fmax(0, more[(size_t)((i + 0.5) / QUANTILES * n)]);
+    free(more);
     return FL_OK;
 }
 
@@ -267,10 +283,12 @@ static double cache_cpu(const struct phase *p)
     return p->lookup_messages > 0 ? sum / p->lookup_messages : 0;
 }
 
+/* Where stage workers look up themselves a service hears of few look-ups: what it takes is its upkeep. */
 static void fit_caches(struct measuring *g)
 {
     const struct phase *a = &g->ask.sparse_cached, *b = &g->ask.busy_cached;
-    double one = cache_cpu(a), many = cache_cpu(b), mean = 0;
+    bool asked = a->lookup_messages > ASKED_LEAST;
+    double one = asked ? cache_cpu(a) : 0, many = asked ? cache_cpu(b) : 0, mean = 0;
     double rows = b->lookup_messages > 0 ? b->lookup_rows / b->lookup_messages : 1;
     double row = rows > 1.2 ? fmax(0, (many - one) / (rows - 1)) : 0;
     int n;
@@ -284,7 +302,7 @@ static void fit_caches(struct measuring *g)
         x->lookup_row_us = fmin(row, x->lookup_us);
         x->lookup_us -= x->lookup_row_us;
     }
-    /* Where stage workers look up themselves no service was seen at it: its messages cost what theirs do. */
+    /* Of a service that was not seen at it: its messages cost what the workers' do. */
     g->m->cost.cache = one > 0 ? fmax(0, one - mean) : g->m->cost.stage_receive + g->m->cost.stage_send;
 }
 
@@ -309,35 +327,36 @@ static int describe_exits(struct measuring *g, struct error *e)
     return rc == FL_NOT_FOUND ? FL_OK : rc;
 }
 
-/* The pieces' times at the speed of the phases: they were taken after them. */
-static void to_first_speed(struct measuring *g, double now_us)
+/* Of any stage. */
+static int max_batch(const struct measuring *g)
 {
-    double by = g->ask.speed_us / now_us;
-    for (int b = 0; b < g->m->n_batches; b++)
-        for (int i = 0; i < g->m->batch[b].n_runs * (g->m->n_cuts + 1); i++)
-            g->m->batch[b].us[i] *= by;
+    const struct pipeline *p = g->pipeline;
+    int most = 1;
+    for (int s = 0; s < p->n_stages && g->graph->free_batch; s++)
+        most = p->stage[s].max_batch > most ? p->stage[s].max_batch : most;
+    return most;
 }
 
 static int measure(struct measuring *g, const struct dataset *data, int requests, int runs, struct error *e)
 {
     const struct pipeline *p = g->pipeline;
-    double before, after;
-    int most = 1, rc;
+    int most, rc;
 
-    for (int s = 0; s < p->n_stages; s++)
-        most = p->stage[s].max_batch > most ? p->stage[s].max_batch : most;
     if ((rc = placement_load(&g->graph, p, e)) || (rc = placement_resolve(&g->place, g->graph, p, e)) ||
-        (rc = describe_exits(g, e)) ||
-        (rc = phases_ask(&g->ask, p, g->graph, data, requests, g->caches, e)) ||
-        (rc = phases_refer(&before, &g->ask, e)) ||
-        (rc = own_times_model(g->m, g->graph, p, data, most, runs, e)) ||
-        (rc = phases_refer(&after, &g->ask, e)) || (rc = fit_messages(&g->m->cost, p, e)))
+        (rc = describe_exits(g, e)))
+        return rc;
+    most = max_batch(g);
+    if ((rc = phases_ask(&g->ask, p, g->graph, data, most, requests, g->caches, e)))
+        return rc;
+    g->m->reference_us = g->ask.speed_us;
+    if ((rc = own_times_model(g->m, g->ask.model, g->graph, p, data, most, runs, e)) ||
+        (rc = turns_measure(g->m, g->m->reference_us / p->n_stages, e)) ||
+        (rc = fit_messages(&g->m->cost, p, e)))
         return rc;
     snprintf(g->m->model, sizeof g->m->model, "%.127s", p->name);
     digest_text(g->graph->digest, g->m->digest);
     snprintf(g->m->machine, sizeof g->m->machine, "%d cores, BLAS core %s, %s", g->m->cores,
              engine_blas_core(), engine_conv());
-    to_first_speed(g, (before + after) / 2);
     g->m->cost.broker_request = g->m->cost.broker_result = g->ask.busy.main_us[USER_BROKER] / 2;
     fit_switch(g);
     fit_client(g);

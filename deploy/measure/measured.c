@@ -169,8 +169,10 @@ static void costs(struct file *f, json_t *root, struct measured *m)
 #define X(name) number(f, o, #name, &m->cost.name, 0, MOST, 4);
     MEASURED_COSTS(X)
 #undef X
-    a = list(f, root, "wake_us", &m->n_wakes, 0, MEASURED_MAX_WAKES);
+    a = list(f, root, "wake_us", &m->n_wakes, 0, MEASURED_MAX_DRAWN);
     times(f, a, "wake_us", m->wake_us, m->n_wakes, 2);
+    a = list(f, root, "cold_share", &m->n_colds, 0, MEASURED_MAX_DRAWN);
+    times(f, a, "cold_share", m->cold_share, m->n_colds, 4);
 }
 
 static void all(struct file *f, json_t *root, struct measured *m)
@@ -187,6 +189,7 @@ static void all(struct file *f, json_t *root, struct measured *m)
     whole(f, root, "threads", &m->threads, 1, 1024);
     whole(f, root, "cores", &m->cores, 1, 65536);
     number(f, root, "all_busy", &m->all_busy, 0.01, 1, 4);
+    number(f, root, "reference_us", &m->reference_us, 0.1, MOST, 1);
     number(f, root, "input_bytes", &m->input_bytes, 1, MOST, 0);
     number(f, root, "answer_bytes", &m->answer_bytes, 0, MOST, 0);
     cuts(f, root, m);

@@ -2,7 +2,8 @@
  *
  * `freezeline simulate --measure` writes it; people may edit it. Nothing in it depends on how the model is
  * cut or where processes stand: times are those of the pieces between all cuts of the model, so one file
- * serves any number of stages and any cluster of such machines.
+ * serves any number of stages and any cluster of such machines. A key of the file is the field's name; one
+ * that ends with _us is in microseconds. "format" is freezeline-measured, "version" 1.
  */
 #ifndef FREEZELINE_MEASURED_H
 #define FREEZELINE_MEASURED_H
@@ -15,7 +16,7 @@
 #define MEASURED_MAX_CUTS    512
 #define MEASURED_MAX_RUNS    4096
 #define MEASURED_MAX_BATCHES 8 /* sizes: 1, 2, 4, .. */
-#define MEASURED_MAX_WAKES   128
+#define MEASURED_MAX_DRAWN   128
 #define MEASURED_NAME_BYTES  128
 
 #define MEASURED_ENVELOPE_BYTES 200 /* what a message has beside its payload, about */
@@ -50,14 +51,15 @@ struct measured_exit {
     X(stage_kilobyte) /* beside the fixed cost of a request that comes or goes: per 1000 bytes */         \
     X(stage_lookup)                                                                                       \
     X(stage_verdict)                                                                                      \
-    X(stage_cold_share)  /* the first batch after a pause computes for so much longer */                  \
     X(stage_crowd_share) /* with all cores busy a batch computes so much / its rows longer, beside        \
                             all_busy: it waits for weights, once for all rows */                          \
     X(cache)             /* a look-up message and its verdict, beyond the cache itself */                 \
     X(io)                /* in the thread that moves bytes, at the sender and at the receiver: where      \
                             sockets do */                                                                 \
     X(io_kilobyte)                                                                                        \
-    X(thread_switch) /* of a thread that was woken */
+    X(thread_switch) /* of a thread that was woken */                                                     \
+    X(turn)          /* not CPU time: how long a thread that computes may have to wait for a core where   \
+                        all are busy. 0: none waits, they share */
 
 struct measured_costs {
 #define X(name) double name;
@@ -70,13 +72,16 @@ struct measured {
     char digest[DIGEST_TEXT_BYTES]; /* of the model's file */
     int threads, cores;
     double all_busy; /* speed of each core when all compute, relative to one alone */
+    double
+        reference_us; /* one input through the whole model in one process, at the speed of all these times */
     double input_bytes, answer_bytes;
-    int n_cuts, n_batches, n_exits, n_wakes;
+    int n_cuts, n_batches, n_exits, n_wakes, n_colds;
     struct measured_cut cut[MEASURED_MAX_CUTS];
     struct measured_batch batch[MEASURED_MAX_BATCHES]; /* ascending, the first is 1 */
     struct measured_exit exit[PIPELINE_MAX_EXITS];
     struct measured_costs cost;
-    double wake_us[MEASURED_MAX_WAKES]; /* what waking one thread of an idle core takes, equally probable */
+    double wake_us[MEASURED_MAX_DRAWN]; /* what waking one thread of an idle core takes, equally probable */
+    double cold_share[MEASURED_MAX_DRAWN]; /* the first batch after a pause computes for so much longer */
 };
 
 /* Sends requests to the running pipeline p, so many in each phase, and times the model in this process,

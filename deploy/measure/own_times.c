@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "deploy/model/whole_model.h"
+#include "numbers/samples.h"
 #include "stages/place/descriptor.h"
 
 #define WARM_UP     5
@@ -44,27 +44,47 @@ static int time_descriptor(struct measured_exit *out, const struct timing *t, st
     return FL_OK;
 }
 
-/* Run after run, each piece after piece. */
-static int time_batch(struct measured_batch *out, const struct timing *t, int batch, int runs,
+static int time_nodes(double *us, const struct timing *t, int first, int last, int batch, struct error *e)
+{
+    uint64_t start = clock_ns();
+    int rc = exec_run(t->exec, first, last, batch, NULL, NULL, e);
+    *us = (double)(clock_ns() - start) / NS_PER_US;
+    return rc;
+}
+
+/* One picture through the whole model, to *whole; then a batch piece after piece, to us[n_cuts + 1]. */
+static int time_run(double *whole, double *us, const struct timing *t, int64_t picture, int batch,
+                    struct error *e)
+{
+    int end = t->graph->n_nodes - 1, n = t->m->n_cuts, rc;
+    dataset_images(t->data, picture, 1, exec_input_buffer(t->exec, 0));
+    rc = time_nodes(whole, t, 0, end, 1, e);
+    dataset_images(t->data, picture, batch, exec_input_buffer(t->exec, 0));
+    for (int k = 0, from = 0, to; k <= n && !rc; k++, from = to + 1) {
+        to = k < n ? t->cuts[k].node : end;
+        rc = time_nodes(&us[k], t, from, to, batch, e);
+    }
+    return rc;
+}
+
+/* `whole` has room for `runs` times. */
+static int time_batch(struct measured_batch *out, double *whole, const struct timing *t, int batch, int runs,
                       struct error *e)
 {
-    int n = t->m->n_cuts, rc = FL_OK;
-    *out = (struct measured_batch){batch, runs, malloc(sizeof *out->us * (size_t)((n + 1) * runs))};
+    int pieces = t->m->n_cuts + 1, rc = FL_OK;
+    double by;
+
+    *out = (struct measured_batch){batch, runs, malloc(sizeof *out->us * (size_t)(pieces * runs))};
     if (!out->us)
         return error_set(e, FL_NOMEM, "no memory for times");
-    for (int i = -WARM_UP; i < runs; i++) {
-        double *us = out->us + (i < 0 ? 0 : i) * (n + 1);
-        dataset_images(t->data, (int64_t)(i + WARM_UP) * batch, batch, exec_input_buffer(t->exec, 0));
-        for (int k = 0, from = 0, to; k <= n && !rc; k++, from = to + 1) {
-            uint64_t start = clock_ns();
-            to = k < n ? t->cuts[k].node : t->graph->n_nodes - 1;
-            rc = exec_run(t->exec, from, to, batch, NULL, NULL, e);
-            us[k] = (double)(clock_ns() - start) / NS_PER_US;
-        }
-        if (rc)
-            return rc;
+    for (int i = -WARM_UP; i < runs && !rc; i++) {
+        int at = i < 0 ? 0 : i;
+        rc = time_run(&whole[at], out->us + at * pieces, t, (int64_t)(i + WARM_UP) * batch, batch, e);
     }
-    return FL_OK;
+    by = rc ? 1 : t->m->reference_us / samples_median(whole, runs);
+    for (int i = 0; i < pieces * runs && !rc; i++)
+        out->us[i] *= by;
+    return rc;
 }
 
 static int describe(const struct timing *t, int n_cuts, struct error *e)
@@ -88,22 +108,20 @@ static int describe(const struct timing *t, int n_cuts, struct error *e)
     return FL_OK;
 }
 
-int own_times_model(struct measured *m, const struct graph *g, const struct pipeline *p,
+int own_times_model(struct measured *m, struct exec *model, const struct graph *g, const struct pipeline *p,
                     const struct dataset *data, int max_batch, int runs, struct error *e)
 {
-    struct timing t = {.m = m, .pipeline = p, .graph = g, .data = data};
-    int n, rc = graph_cuts(g, &t.cuts, &n, e);
+    struct timing t = {.m = m, .pipeline = p, .graph = g, .data = data, .exec = model};
+    double *whole = malloc(sizeof *whole * (size_t)runs);
+    int n, rc = whole ? graph_cuts(g, &t.cuts, &n, e) : error_set(e, FL_NOMEM, "no memory for times");
 
-    if (rc)
-        return rc;
-    max_batch = g->free_batch ? max_batch : 1;
-    if (!(rc = describe(&t, n, e)))
-        rc = whole_model_new(&t.exec, g, p, p->stage[0].threads, max_batch, e);
+    if (!rc)
+        rc = describe(&t, n, e);
     for (int b = 1; !rc && b <= max_batch && m->n_batches < MEASURED_MAX_BATCHES; b *= 2)
-        rc = time_batch(&m->batch[m->n_batches++], &t, b, runs, e);
+        rc = time_batch(&m->batch[m->n_batches++], whole, &t, b, runs, e);
     for (int i = 0; !rc && i < m->n_exits; i++)
         rc = time_descriptor(&m->exit[i], &t, e);
-    exec_free(t.exec);
+    free(whole);
     free(t.cuts);
     return rc;
 }

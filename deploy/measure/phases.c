@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "numbers/samples.h"
 #include "deploy/process/roles.h"
 #include "deploy/process/running.h"
 #include "deploy/process/word.h"
@@ -21,6 +22,7 @@
 #define BUSY         32  /* requests in flight when there are many */
 #define PARTS        3
 #define REFERENCE    80 /* runs of the model, half of them timed as a whole, that tell the speed */
+#define FIRST        5  /* times that so many runs tell it before the first phase */
 #define WARM_UP      20
 #define ANSWER_MS    30000
 #define HEARTBEAT_MS 500 /* until the counters of all workers have reached the broker */
@@ -173,7 +175,8 @@ static int drive(struct asking *a, const struct asked *load, int requests, struc
     return rc;
 }
 
-int phases_refer(double *us, const struct phases *p, struct error *e)
+/* Time of the model alone now, us. */
+static int refer(double *us, const struct phases *p, struct error *e)
 {
     struct profile t;
     int rc = profile_run(&t, p->model, p->graph, 0, p->graph->n_nodes - 1, p->pipeline->stage[0].threads, 1,
@@ -185,6 +188,19 @@ int phases_refer(double *us, const struct phases *p, struct error *e)
     return FL_OK;
 }
 
+/* All other times are in terms of this one, so one slow moment must not decide. */
+static int refer_first(struct phases *p, struct error *e)
+{
+    double us[FIRST];
+    int rc = FL_OK;
+    usleep(HEARTBEAT_MS * 1000);
+    for (int i = 0; i < FIRST && !rc; i++)
+        rc = refer(&us[i], p, e);
+    if (!rc)
+        p->speed_us = samples_median(us, FIRST);
+    return rc;
+}
+
 /* A part of a phase: load->requests of its n. */
 static int ask_part(struct phase *out, struct asking *a, const struct asked *load, struct error *e)
 {
@@ -194,7 +210,7 @@ static int ask_part(struct phase *out, struct asking *a, const struct asked *loa
     uint64_t start;
 
     a->phase = NULL;
-    if ((rc = phases_refer(&before, a->out, e)) || (rc = drive(a, load, WARM_UP, e)) ||
+    if ((rc = refer(&before, a->out, e)) || (rc = drive(a, load, WARM_UP, e)) ||
         (load->caches && (rc = add_lookups(out, a, -1.0 / out->n, e))))
         return rc;
     a->phase = out;
@@ -204,10 +220,8 @@ static int ask_part(struct phase *out, struct asking *a, const struct asked *loa
     out->seconds += (double)(clock_ns() - start) / NS_PER_S;
     read_all(a, &until);
     if (rc || (load->caches && (rc = add_lookups(out, a, 1.0 / out->n, e))) ||
-        (rc = phases_refer(&after, a->out, e)))
+        (rc = refer(&after, a->out, e)))
         return rc;
-    if (a->out->speed_us <= 0)
-        a->out->speed_us = before;
     by = 2 * a->out->speed_us / (before + after);
     add_use(out, &from, &until, by / out->n);
     for (int i = first; i < a->noted; i++)
@@ -260,7 +274,7 @@ static int ask_all(struct asking *a, int requests, bool caches, struct error *e)
 }
 
 int phases_ask(struct phases *out, const struct pipeline *p, const struct graph *g,
-               const struct dataset *data, int requests, bool caches, struct error *e)
+               const struct dataset *data, int max_batch, int requests, bool caches, struct error *e)
 {
     struct asking *a = calloc(1, sizeof *a);
     int rc;
@@ -272,7 +286,8 @@ int phases_ask(struct phases *out, const struct pipeline *p, const struct graph 
     a->data = data;
     if (!(rc = find_processes(a, e)) &&
         !(rc = traffic_new(&a->traffic, "shuffled", dataset_count(data), 1, e)) &&
-        !(rc = whole_model_new(&out->model, g, p, p->stage[0].threads, 1, e)))
+        !(rc = whole_model_new(&out->model, g, p, p->stage[0].threads, max_batch, e)) &&
+        !(rc = refer_first(out, e)))
         rc = ask_all(a, requests, caches, e);
     traffic_free(a->traffic);
     free(a);

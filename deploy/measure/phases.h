@@ -1,7 +1,7 @@
 /* phases.h - loads on a running pipeline, from few requests to many, with what each process used
  *
  * A shared machine changes its speed from minute to minute. So the model is timed alone right before and
- * after each third of a load, whose times are then scaled to the speed of the very first one.
+ * after each third of a load, whose times are then scaled to the speed that the machine had at first.
  */
 #ifndef FREEZELINE_PHASES_H
 #define FREEZELINE_PHASES_H
@@ -17,7 +17,7 @@ enum { USER_CLIENT, USER_BROKER, USER_CACHES, USER_STAGES = USER_CACHES + PIPELI
 /* One answered request. */
 struct phase_request {
     bool alone;   /* nothing else was under way while it was */
-    double scale; /* of its times, to the first phase's speed */
+    double scale; /* of its times, to the first speed */
     double total_ns;
     struct answer answer;
 };
@@ -34,8 +34,8 @@ struct phase {
 struct phases {
     const struct pipeline *pipeline; /* borrowed, like the graph */
     const struct graph *graph;
-    struct exec *model; /* in this process */
-    double speed_us;    /* its time when the first phase began */
+    struct exec *model; /* in this process, for batches as large as its stages' */
+    double speed_us;    /* the time of one input alone before the first phase */
     /* Without look-ups: few requests at random times; more of them; as many in flight as keep all busy in
      * small batches, and in full ones. With look-ups: few, and many. */
     struct phase sparse, steady, crowded, busy, sparse_cached, busy_cached;
@@ -45,9 +45,7 @@ struct phases {
 /* Sends requests as `bench` does to a pipeline that is up here, so many where many are in flight. Borrows p
  * and g. FL_UNAVAILABLE when it is not up, or a request fails. Release after a failure too. */
 int phases_ask(struct phases *out, const struct pipeline *p, const struct graph *g,
-               const struct dataset *data, int requests, bool caches, struct error *e);
-/* Time of the model alone now, us. */
-int phases_refer(double *us, const struct phases *p, struct error *e);
+               const struct dataset *data, int max_batch, int requests, bool caches, struct error *e);
 void phases_release(struct phases *p);
 
 #endif

@@ -318,6 +318,7 @@ static int set_up(struct simulating *g, struct error *e)
     g->spec.costs = (struct world_costs){.io_ns = c->io * 1e3,
                                          .io_byte_ns = c->io_kilobyte,
                                          .switch_ns = c->thread_switch * 1e3,
+                                         .turn_ns = c->turn * 1e3,
                                          .header_bytes = MEASURED_ENVELOPE_BYTES};
     g->spec.user = (struct world_user){.arg = g, .event = on_event, .answer = on_answer};
     network_user(&g->spec.user);

@@ -79,6 +79,12 @@ static void set_up_stage(void *arg, const struct world_process *p, struct stage_
     *e = (struct stage_engine){&g->stage_of[p->stage], load, keep, describe, output};
 }
 
+/* One of n that are equally probable. */
+static double drawn(struct simulating *g, const double *of, int n)
+{
+    return n > 1 ? of[shuffle_below(&g->times, (uint32_t)n)] : n ? of[0] : 0;
+}
+
 /* A worker that has slept finds its memory cold. With other cores busy a batch waits for its weights. */
 static double compute(void *arg, const struct world_process *p, int segment, int rows, int *rc)
 {
@@ -86,18 +92,17 @@ static double compute(void *arg, const struct world_process *p, int segment, int
     const struct measured *m = g->s->measured;
     int run = (int)shuffle_below(&g->times, (uint32_t)measured_runs(m));
     const struct simulation_segment *x = &g->s->stage[p->stage].segment[segment];
-    bool *slept = &g->slept[p->stage][p->replica], *cold = &g->cold[p->stage][p->replica];
+    bool *slept = &g->slept[p->stage][p->replica];
+    double *cold = &g->cold[p->stage][p->replica];
     double ns = 1e3 * measured_run_us(m, rows, run, x->first, x->last);
     (void)rc;
     if (segment == 0) {
-        *cold = *slept;
+        *cold = *slept ? drawn(g, m->cold_share, m->n_colds) : 0;
         *slept = false;
         g->result->stage[p->stage].batches += !g->is_over;
         g->result->stage[p->stage].entered += g->is_over ? 0 : rows;
     }
-    if (*cold)
-        ns *= 1 + m->cost.stage_cold_share;
-    return ns * (1 + m->cost.stage_crowd_share / rows * world_crowd(g->world, p->host));
+    return ns * (1 + *cold) * (1 + m->cost.stage_crowd_share / rows * world_crowd(g->world, p->host));
 }
 
 static void settled(void *arg, int process)
@@ -216,8 +221,7 @@ static double cost(void *arg, const struct world_process *p, enum world_work wor
 static double wake(void *arg)
 {
     struct simulating *g = arg;
-    const struct measured *m = g->s->measured;
-    return m->n_wakes ? 1e3 * m->wake_us[shuffle_below(&g->times, (uint32_t)m->n_wakes)] : 0;
+    return 1e3 * drawn(g, g->s->measured->wake_us, g->s->measured->n_wakes);
 }
 
 void network_user(struct world_user *u)

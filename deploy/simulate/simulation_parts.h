@@ -36,8 +36,9 @@ struct simulating {
         int stage;
     } stage_of[PIPELINE_MAX_STAGES];
     uint64_t first_request; /* the broker's number of the first one; 0: none yet */
-    /* A stage worker, since its last batch; before the one in hand. */
-    bool slept[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS], cold[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS];
+    bool slept[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS]; /* a stage worker, since its last batch */
+    double cold[PIPELINE_MAX_STAGES]
+               [PIPELINE_MAX_REPLICAS]; /* what the batch in hand takes longer for that */
 
     /* counting */
     bool counting, is_over;

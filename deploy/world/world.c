@@ -197,6 +197,7 @@ int world_reset(struct world *w, const struct world_spec *s, struct error *e)
     for (int i = 0; i < s->n_hosts; i++)
         w->cores[i] = (struct cores){.spec = &s->host[i],
                                      .heap = w->heap_space + (size_t)i * 2 * (size_t)processes,
+                                     .waiting = {NONE, NONE, 0},
                                      .event_at = NEVER};
     add_endpoints(w);
     add_processes(w);
@@ -498,6 +499,9 @@ static void handle(struct world *w, const struct event *v)
         break;
     case EVENT_HOST:
         cpu_on_host(w, v->what, v->version);
+        break;
+    case EVENT_TURN:
+        cpu_on_turn(w, v->what, v->version);
         break;
     case EVENT_THREAD:
         cpu_on_thread(w, v->what, v->version);

@@ -101,7 +101,8 @@ struct world_user {
 struct world_costs {
     double io_ns, io_byte_ns; /* in the thread that moves bytes: at the sender, and at the receiver */
     double switch_ns;         /* of a thread that was woken */
-    double header_bytes;      /* what every message carries beside its payload */
+    double turn_ns;      /* where all cores are busy a thread waits at most so long; 0: they share them */
+    double header_bytes; /* what every message carries beside its payload */
 };
 
 struct world_spec {

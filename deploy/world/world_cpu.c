@@ -4,6 +4,10 @@
  * the cores' speed. All have the same rate, so one clock of virtual time per host tells who is done: a thread
  * that needs d more is done when the clock stands d further on. Only changes of w move the next event. A host
  * with a core for every thread needs no such clock.
+ *
+ * A scheduler hands out turns (costs.turn_ns): who wakes where all cores are busy takes the place of the
+ * thread that has run longest, which waits until a core is free, or else for one turn. So short work is done
+ * soon and long work bears the wait, as with Linux's. Without turns all share.
  */
 #include "world_parts.h"
 
@@ -93,6 +97,71 @@ static void leave(struct world *w, struct cores *c, int thread)
         sift_down(w, c, at, last);
 }
 
+/* It runs from now on. */
+static void run(struct world *w, struct cores *c, int thread, double ns, double width)
+{
+    struct thread *t = &w->thread[thread];
+    t->from = c->share_ns;
+    t->width = width;
+    t->finish = c->virtual_ns + ns;
+    c->width += width;
+    sift_up(w, c, c->n++, thread);
+}
+
+/* ---- turns ---- */
+
+static void wait_for_turn(struct world *w, struct cores *c, int thread)
+{
+    struct thread *t = &w->thread[thread];
+    struct list *l = &c->waiting;
+    t->wants_ns = fmax(0, t->finish - c->virtual_ns);
+    t->waits = true;
+    t->next = NONE;
+    *(l->n++ ? &w->thread[l->last].next : &l->first) = thread;
+    l->last = thread;
+    world_schedule(w, w->now + (uint64_t)ceil(w->spec.costs.turn_ns), EVENT_TURN, thread, ++t->version);
+}
+
+static void wait_no_more(struct world *w, struct cores *c, int thread)
+{
+    struct list *l = &c->waiting;
+    int before = NONE, i = l->first;
+    for (; i != thread; i = w->thread[i].next)
+        before = i;
+    *(before == NONE ? &l->first : &w->thread[before].next) = w->thread[thread].next;
+    l->last = l->last == thread ? before : l->last;
+    l->n--;
+    w->thread[thread].waits = false;
+    w->thread[thread].version++;
+}
+
+/* Threads that have run longest wait until there are so many free cores, if there can be. */
+static void make_room(struct world *w, struct cores *c, double width)
+{
+    while (w->spec.costs.turn_ns > 0 && c->n && c->width + c->others + width > c->spec->cores) {
+        int longest = c->heap[0];
+        for (int i = 1; i < c->n; i++)
+            if (w->thread[c->heap[i]].from < w->thread[longest].from)
+                longest = c->heap[i];
+        leave(w, c, longest);
+        wait_for_turn(w, c, longest);
+    }
+}
+
+static void run_again(struct world *w, struct cores *c, int thread)
+{
+    const struct thread *t = &w->thread[thread];
+    wait_no_more(w, c, thread);
+    run(w, c, thread, t->wants_ns, t->width);
+}
+
+/* Those who wait run on cores that got free. */
+static void let_run(struct world *w, struct cores *c)
+{
+    while (c->waiting.n && c->width + c->others < c->spec->cores)
+        run_again(w, c, c->waiting.first);
+}
+
 /* An event that comes too early finds nobody done and asks again; so only an earlier one replaces it. */
 static void arm(struct world *w, int host)
 {
@@ -153,12 +222,9 @@ void cpu_start(struct world *w, int thread, double cpu_ns, double wake_ns, doubl
         return;
     }
     advance(w, c);
+    make_room(w, c, width);
     t->used -= wait / c->spec->speed;
-    t->from = c->share_ns;
-    t->width = width;
-    t->finish = c->virtual_ns + cpu_ns + wait;
-    c->width += width;
-    sift_up(w, c, c->n++, thread);
+    run(w, c, thread, cpu_ns + wait, width);
     arm(w, t->host);
 }
 
@@ -167,6 +233,8 @@ void world_busy(struct world *w, int host, int more)
     struct cores *c = &w->cores[host];
     advance(w, c);
     c->others += more;
+    make_room(w, c, 0);
+    let_run(w, c);
     arm(w, host);
 }
 
@@ -177,10 +245,13 @@ void cpu_stop(struct world *w, int thread)
     t->busy = false;
     t->done = false;
     t->version++;
+    if (t->waits)
+        wait_no_more(w, c, thread);
     if (t->slot == NONE)
         return;
     advance(w, c);
     leave(w, c, thread);
+    let_run(w, c);
     arm(w, t->host);
 }
 
@@ -188,6 +259,18 @@ void cpu_on_thread(struct world *w, int thread, uint32_t version)
 {
     if (w->thread[thread].version == version)
         make_ready(w, thread);
+}
+
+void cpu_on_turn(struct world *w, int thread, uint32_t version)
+{
+    struct thread *t = &w->thread[thread];
+    struct cores *c = &w->cores[t->host];
+    if (t->version != version)
+        return;
+    advance(w, c);
+    make_room(w, c, t->width);
+    run_again(w, c, thread);
+    arm(w, t->host);
 }
 
 void cpu_on_host(struct world *w, int host, uint32_t version)
@@ -202,6 +285,7 @@ void cpu_on_host(struct world *w, int host, uint32_t version)
         leave(w, c, thread);
         make_ready(w, thread);
     }
+    let_run(w, c);
     arm(w, host);
 }
 

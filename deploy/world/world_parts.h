@@ -24,6 +24,7 @@ enum event_kind {
     EVENT_USER,    /* user event `what` */
     EVENT_HOST,    /* a thread of host `what` may be done */
     EVENT_THREAD,  /* thread `what` of a host with a core for each is done */
+    EVENT_TURN,    /* thread `what` has waited for a core for a whole turn */
     EVENT_DELIVER, /* packet `what` has crossed the network */
     EVENT_WAKE,    /* process `what` wants to be called */
     EVENT_CONNECT, /* connection `what` tries */
@@ -79,9 +80,12 @@ struct thread {
     int host;
     bool busy, done, queued; /* has work; it is done, which the loop has yet to see */
     int slot;                /* in its host's heap; NONE: not running */
-    uint32_t version;        /* of EVENT_THREAD */
-    uint64_t stopped;        /* when it last was done: in that moment it is still awake */
-    double finish;           /* virtual time */
+    bool waits;              /* for a core, to use it for wants_ns more */
+    double wants_ns;
+    int next;         /* in its host's list of those that wait */
+    uint32_t version; /* of EVENT_THREAD and EVENT_TURN */
+    uint64_t stopped; /* when it last was done: in that moment it is still awake */
+    double finish;    /* virtual time */
     double used, from, width;
     struct list moving; /* a second thread's packets */
 };
@@ -93,6 +97,7 @@ struct cores {
     int others;                  /* cores that something else asks for */
     uint64_t since;              /* when these were true */
     int n, *heap;                /* threads by finish */
+    struct list waiting;         /* threads that wait for a core, in order */
     uint64_t event_at;
     uint32_t version;
     double out_free, in_free, out_bytes, in_bytes; /* when the interfaces are free; what passed */
@@ -178,6 +183,7 @@ void cpu_start(struct world *w, int thread, double cpu_ns, double wake_ns, doubl
 void cpu_stop(struct world *w, int thread); /* what it did is dropped */
 void cpu_on_host(struct world *w, int host, uint32_t version);
 void cpu_on_thread(struct world *w, int thread, uint32_t version);
+void cpu_on_turn(struct world *w, int thread, uint32_t version);
 
 /* world_wire.c */
 int wire_new_connection(struct world *w, enum world_port port, int from, int endpoint);

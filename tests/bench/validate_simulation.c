@@ -10,9 +10,9 @@
  * data sets as `freezeline build` and `bench` take them.
  *
  * A shared machine's speed drifts from minute to minute. So the model is also timed alone in this process,
- * right before and after the measurements and every load, and the simulated cores are as much faster or
- * slower as that says. Nothing else is taken from a load that is to be predicted but the rate that its drawn
- * arrivals came to.
+ * right before and after every load, and the simulated cores are as much faster or slower as that says than
+ * they were while measuring. Nothing else is taken from a load that is to be predicted but the rate that its
+ * drawn arrivals came to.
  *
  * What was done is kept in the folder WORK: a call that was interrupted, or that ran out of its 15 minutes,
  * goes on where the last one ended. Remove WORK to begin anew. Prints a table and the median errors; draws
@@ -32,6 +32,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "deploy/model/whole_model.h"
 #include "deploy/simulate/simulate_search.h"
 #include "stages/exec/profile.h"
 
@@ -228,14 +229,17 @@ static void check(int rc, const struct error *e)
         die(e->text);
 }
 
+/* As what measures has it, for the same batches. */
 static void load_model(struct validation *v)
 {
-    struct exec_options o = {.threads = 1, .max_batch = 1, .last = -1};
     struct pipeline *p;
     struct error e;
+    int most = 1;
     check(pipeline_load(&p, v->config, v->sets, v->n_sets, &e), &e);
+    for (int i = 0; i < p->n_stages; i++)
+        most = p->stage[i].max_batch > most ? p->stage[i].max_batch : most;
     check(graph_load(&v->graph, p->model, NULL, &e), &e);
-    check(exec_new(&v->exec, v->graph, &o, &e), &e);
+    check(whole_model_new(&v->exec, v->graph, p, 1, most, &e), &e);
     pipeline_free(p);
 }
 
@@ -279,7 +283,6 @@ static double kept_reference(const char *of)
 
 static void measure(const struct validation *v)
 {
-    double before;
     const struct shape *shape = &shapes[MEASURED_SHAPE];
     char path[600];
     struct command c = tool(v, shape, "simulate");
@@ -294,11 +297,9 @@ static void measure(const struct validation *v)
     add(&c, "--data");
     add(&c, v->test);
     add(&c, "--requests");
-    add(&c, "1500");
+    add(&c, "6000");
     up(v, shape);
-    before = reference_ms(v);
     rc = run(v, &c);
-    keep_reference(path, (before + reference_ms(v)) / 2);
     down(v, shape);
     if (rc)
         die("cannot measure: see log in the work folder");
@@ -423,8 +424,7 @@ static void serve_shape(struct validation *v, int shape, int pass)
 
 /* ---- predictions ---- */
 
-static void predict(const struct validation *v, const struct measured *m, double measured_ms, int way,
-                    struct point *p)
+static void predict(const struct validation *v, const struct measured *m, int way, struct point *p)
 {
     const struct shape *shape = &shapes[way / 2];
     struct cluster *c = malloc(sizeof *c);
@@ -443,7 +443,7 @@ static void predict(const struct validation *v, const struct measured *m, double
     check(pipeline_load(&pipeline, v->config, sets, n, &e), &e);
     cluster_one_host(c, m->cores, m->all_busy);
     c->caches = pipeline->cache.n_endpoints;
-    c->kind[0].host.speed = measured_ms / p->reference_ms;
+    c->kind[0].host.speed = m->reference_us / 1e3 / p->reference_ms;
     s.load = (struct search_load){
         .rate = p->rate > 0 ? p->offered : 0, .closed = atoi(IN_FLIGHT), .requests = SIMULATED, .seed = 1};
     check(setup_shape_of(&s.shape, pipeline, m, way % 2, &e), &e);
@@ -463,11 +463,10 @@ static void predict_all(struct validation *v)
     char path[600];
     check(measured_load(&m, in_work(v, path, sizeof path, "measured.json"), &e), &e);
     check(measured_take_shares(m, in_work(v, path, sizeof path, "eval.json"), &e), &e);
-    in_work(v, path, sizeof path, "measured.json");
     for (int i = 0; i < VALIDATION_POINTS; i++)
         for (int pass = 0; pass < VALIDATION_PASSES; pass++)
             if (v->load[i].pass[pass].done)
-                predict(v, m, kept_reference(path), i / VALIDATION_LOADS, &v->load[i].pass[pass]);
+                predict(v, m, i / VALIDATION_LOADS, &v->load[i].pass[pass]);
     measured_free(m);
 }
 

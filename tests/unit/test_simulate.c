@@ -18,16 +18,17 @@
 static const char *const good =
     "{\"format\":\"freezeline-measured\",\"version\":1,\"model\":\"m\",\"digest\":\"ab12\",\"machine\":\"a, "
     "\\\"b\\\"\",\"threads\":1,\"cores\":2,"
-    "\"all_busy\":0.9,\"input_bytes\":100,\"answer_bytes\":40,\"cuts\":[{\"name\":\"a\",\"bytes\":64}],"
+    "\"all_busy\":0.9,\"reference_us\":32,\"input_bytes\":100,\"answer_bytes\":40,\"cuts\":[{\"name\":\"a\","
+    "\"bytes\":64}],"
     "\"exits\":[{\"name\":\"e\",\"after\":\"a\",\"share\":0.25,\"bytes\":16,\"descriptor_us\":1,\"lookup_"
     "us\":20,"
     "\"lookup_row_us\":2}],\"costs_us\":{\"client_send\":1,\"client_receive\":1,\"client_watch\":0,"
     "\"background_cores\":0,\"broker_request\":1,"
     "\"broker_result\":1,"
     "\"stage_receive\":1,\"stage_send\":1,\"stage_kilobyte\":0.5,\"stage_lookup\":1,\"stage_verdict\":1,"
-    "\"stage_cold_share\":0.1,\"stage_crowd_share\":0,\"cache\":1,\"io\":7,\"io_kilobyte\":0.1,\"thread_"
-    "switch\":1},\"wake_us\":[1,2,"
-    "3],"
+    "\"stage_crowd_share\":0,\"cache\":1,\"io\":7,\"io_kilobyte\":0.1,\"thread_"
+    "switch\":1,\"turn\":900},\"wake_us\":[1,2,"
+    "3],\"cold_share\":[0.1],"
     "\"batches\":[{\"batch\":1,\"runs_us\":[[10,20],[11,21]]},{\"batch\":4,\"runs_us\":[[30,60]]}]}";
 
 static void put(const char *path, const char *text)
@@ -55,6 +56,7 @@ static void test_measured_round_trip(void **unused)
     assert_int_equal(again->batch[1].batch, 4);
     assert_true(again->batch[1].us[1] == 60 && again->batch[0].us[3] == 21);
     assert_true(again->exit[0].share == 0.25 && again->cost.io == 7 && again->wake_us[2] == 3);
+    assert_true(again->reference_us == 32 && again->cost.turn == 900 && again->cold_share[0] == 0.1);
     assert_true(again->all_busy == 0.9 && again->cut[0].bytes == 64);
     measured_free(m);
     measured_free(again);
@@ -90,6 +92,9 @@ static void test_measured_refusals(void **unused)
     refuse_measured("[10,20]", "[10,-1]", FL_CONFIG, "runs_us");
     refuse_measured("\"batch\":4", "\"batch\":1", FL_CONFIG, "ascend");
     refuse_measured("[1,2,3]", "[1,2,1e99]", FL_CONFIG, "wake_us");
+    refuse_measured("[0.1]", "0.1", FL_CONFIG, "cold_share");
+    refuse_measured("\"turn\":900", "\"turn\":-900", FL_CONFIG, "turn");
+    refuse_measured("\"reference_us\":32,", "", FL_CONFIG, "reference_us");
     refuse_measured("\"name\":\"a\"", "\"name\":7", FL_CONFIG, "name");
     refuse_measured("]}]}", "]}]", FL_CORRUPT, "bad.json:1:");
     assert_int_equal(measured_load(&m, in_folder("absent.json"), &e), FL_NOT_FOUND);
@@ -223,7 +228,7 @@ static struct measured *measured_of(const struct pipeline *p)
     }
     m->n_batches = 2;
     m->threads = m->cores = 1;
-    m->all_busy = 1;
+    m->all_busy = m->reference_us = 1;
     m->input_bytes = 1;
     for (int i = 0; i < p->n_exits; i++) {
         struct measured_exit *x = &m->exit[m->n_exits++];

@@ -185,6 +185,29 @@ static void test_shared_core(void **unused)
     assert_near(mean_ms(r), 1 / 0.3, 0.05);
 }
 
+/* Workers that take one core in turn. Who comes last goes first where turns are long: the mean is that of
+ * sharing, but most are answered sooner and a few much later. With short turns it is sharing. */
+static void test_turns(void **unused)
+{
+    static const double turn_us[] = {0, 10, 1e9};
+    double median[3], p99[3];
+    for (int i = 0; i < 3; i++) {
+        struct scene *w = new_scene(1, REPLICAS, &always);
+        struct simulation_result *r;
+        w->s.host[0].cores = 1;
+        w->s.rate = 700;
+        w->measured.cost.turn = turn_us[i];
+        r = simulate(w);
+        assert_near(mean_ms(r), 1 / 0.3, 0.05);
+        assert_near(r->link[0].cores, 0.7, 0.01);
+        median[i] = (double)histogram_quantile(&r->latency, 0.5);
+        p99[i] = (double)histogram_quantile(&r->latency, 0.99);
+    }
+    assert_near(median[1], median[0], 0.05);
+    assert_near(p99[1], p99[0], 0.05);
+    assert_true(median[2] < 0.9 * median[0] && p99[2] > 1.2 * p99[0]);
+}
+
 /* Cores that slow each other: two always busy at 0.8 of their speed answer 1.6 requests per ms. */
 static void test_slower_together(void **unused)
 {
@@ -508,6 +531,7 @@ int main(void)
         clearing(test_mmc),
         clearing(test_tandem),
         clearing(test_shared_core),
+        clearing(test_turns),
         clearing(test_slower_together),
         clearing(test_crowded),
         clearing(test_batches),
