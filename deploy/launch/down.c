@@ -10,7 +10,7 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/command.h"
 #include "fleet.h"
-#include "deploy/supervise/launch.h"
+#include "deploy/supervise/supervisor_launch.h"
 #include "deploy/process/running.h"
 #include "slurm_up.h"
 #include "up_hosts.h"

@@ -13,7 +13,7 @@
 #include "deploy/tool/interrupt.h"
 #include "deploy/tool/state.h"
 #include "deploy/process/failure.h"
-#include "deploy/supervise/launch.h"
+#include "deploy/supervise/supervisor_launch.h"
 #include "deploy/process/leftovers.h"
 #include "deploy/process/word.h"
 

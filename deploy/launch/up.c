@@ -16,8 +16,8 @@
 #include "deploy/tool/interrupt.h"
 #include "host_side.h"
 #include "fleet.h"
-#include "deploy/supervise/launch.h"
-#include "deploy/supervise/lease.h"
+#include "deploy/supervise/supervisor_launch.h"
+#include "deploy/supervise/supervisor_lease.h"
 #include "named_hosts.h"
 #include "slurm_up.h"
 #include "deploy/hosts/slurm_job.h"
@@ -379,7 +379,8 @@ int command_supervise(int argc, char **argv, struct error *e)
     log_threshold = LOG_LEVEL_INFO;
     if (!(rc = arguments_load(&p, &where, e)))
         log_as_json(!strcmp(p->logs.format, "json"));
-    if (!rc && !(rc = here_settle(p, where.host, e)) && (!lease_s || !(rc = lease_grant(p, lease_s, e))) &&
+    if (!rc && !(rc = here_settle(p, where.host, e)) &&
+        (!lease_s || !(rc = supervisor_lease_grant(p, lease_s, e))) &&
         (!log || !(rc = log_to(log, p->logs.max_mb, p->logs.keep, e))))
         rc = supervisor_run(p, &where, lock, drain_s, e);
     pipeline_free(p);

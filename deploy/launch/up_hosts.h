@@ -3,7 +3,7 @@
 #define FREEZELINE_UP_HOSTS_H
 
 #include "deploy/tool/arguments.h"
-#include "deploy/supervise/launch.h"
+#include "deploy/supervise/supervisor_launch.h"
 
 struct up_hosts {
     const struct pipeline *pipeline;
@@ -11,7 +11,7 @@ struct up_hosts {
     const char *on;
     const char *job; /* of Slurm; NULL: the one that this command is in */
     int timeout_s;
-    int lease_s; /* of its supervisors (supervise/lease.h); 0: none */
+    int lease_s; /* of its supervisors (supervise/supervisor_lease.h); 0: none */
 };
 
 /* Brings the files to all hosts, starts a supervisor on each, waits until each says ready. On failure says

@@ -14,8 +14,8 @@
 #include "config/variants.h"
 #include "deploy/launch/up_hosts.h"
 #include "deploy/process/word.h"
-#include "deploy/supervise/launch.h"
-#include "deploy/supervise/lease.h"
+#include "deploy/supervise/supervisor_launch.h"
+#include "deploy/supervise/supervisor_lease.h"
 #include "deploy/tool/state.h"
 
 #define RENEWALS 4 /* in the time of a lease */
@@ -129,7 +129,7 @@ static void renew(struct beside *b)
     struct error e;
 
     if (!b->on) {
-        lease_grant(b->pipeline, b->lease_s, &e);
+        supervisor_lease_grant(b->pipeline, b->lease_s, &e);
         return;
     }
     if (!b->fleet.transport) {
@@ -190,7 +190,7 @@ int beside_up(struct beside *b, int timeout_s, struct error *e)
 {
     const struct up_hosts hosts = {b->pipeline, &b->arguments, b->on, b->job, timeout_s, b->lease_s};
     struct process supervisor;
-    int rc = b->on ? FL_OK : lease_grant(b->pipeline, b->lease_s, e);
+    int rc = b->on ? FL_OK : supervisor_lease_grant(b->pipeline, b->lease_s, e);
 
     if (rc)
         return rc;

@@ -5,8 +5,8 @@
  * nothing it does reaches what serves. Where hosts are named, it is brought to the same hosts, with ports of
  * its own; else it listens within this user's sockets alone.
  *
- * Its supervisors have a lease, which a thread of this command renews (supervise/lease.h): where the command
- * is killed, the pipeline ends by itself.
+ * Its supervisors have a lease, which a thread of this command renews (supervise/supervisor_lease.h): where
+ * the command is killed, the pipeline ends by itself.
  */
 #ifndef FREEZELINE_BESIDE_H
 #define FREEZELINE_BESIDE_H

@@ -20,8 +20,8 @@
 #include "deploy/process/claim.h"
 #include "conduct.h"
 #include "crew.h"
-#include "launch.h"
-#include "lease.h"
+#include "supervisor_launch.h"
+#include "supervisor_lease.h"
 #include "deploy/tool/state.h"
 #include "deploy/process/leftovers.h"
 #include "orders.h"
@@ -45,7 +45,7 @@ struct supervisor {
     bool stop;
     bool adopts, told;  /* adopts: an earlier supervisor's processes (adoption.h); told: that all is ready */
     uint64_t looked_ns; /* at the broker's word on who is silent */
-    struct lease lease;
+    struct supervisor_lease lease;
 };
 
 static const struct status_reply *said(const struct supervisor *s)
@@ -167,7 +167,7 @@ static int tend(struct supervisor *s, struct error *e)
         crew_start_due(&s->crew);
         crew_look_after_redis(&s->crew);
         look(s);
-        if (lease_over(&s->lease, s->serving.pipeline, clock_ns())) {
+        if (supervisor_lease_over(&s->lease, s->serving.pipeline, clock_ns())) {
             log_warn("nobody renews the lease of this pipeline any more: it ends");
             s->stop = true;
         }

@@ -1,5 +1,5 @@
-/* launch.c - spawning the supervisor, waiting, stopping */
-#include "launch.h"
+/* supervisor_launch.c - spawning the supervisor, waiting, stopping */
+#include "supervisor_launch.h"
 
 #include <signal.h>
 #include <stdio.h>

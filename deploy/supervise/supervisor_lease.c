@@ -1,5 +1,5 @@
-/* lease.c - the file, and since when it is as it is */
-#include "lease.h"
+/* supervisor_lease.c - the file, and since when it is as it is */
+#include "supervisor_lease.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 #define LOOK_NS (500 * NS_PER_MS)
 
-int lease_grant(const struct pipeline *p, int seconds, struct error *e)
+int supervisor_lease_grant(const struct pipeline *p, int seconds, struct error *e)
 {
     char path[STATE_PATH_BYTES], text[16];
     int rc = state_path(path, p, e, "run");
@@ -23,7 +23,7 @@ int lease_grant(const struct pipeline *p, int seconds, struct error *e)
     return word_there(p, LEASE_WORD) ? FL_OK : error_set(e, FL_IO, "cannot write %s/" LEASE_WORD, path);
 }
 
-bool lease_over(struct lease *l, const struct pipeline *p, uint64_t now)
+bool supervisor_lease_over(struct supervisor_lease *l, const struct pipeline *p, uint64_t now)
 {
     char path[STATE_PATH_BYTES], text[16];
     struct stat st;

@@ -1,6 +1,7 @@
-/* launch.h - starting and stopping a pipeline from a command: its supervisor, the wait until it is ready */
-#ifndef FREEZELINE_LAUNCH_H
-#define FREEZELINE_LAUNCH_H
+/* supervisor_launch.h - starting and stopping a pipeline from a command: its supervisor, the wait until it is
+ * ready */
+#ifndef FREEZELINE_SUPERVISOR_LAUNCH_H
+#define FREEZELINE_SUPERVISOR_LAUNCH_H
 
 #include <stdbool.h>
 
