@@ -256,10 +256,7 @@ static bool fit(struct cache_scratch *s, const struct cache *c)
 static void lookup_some(const struct cache *c, struct cache_scratch *s, const float *x, int n,
                         struct cache_verdict *out)
 {
-    size_t dim = (size_t)c->projection->dim;
-    for (int i = 0; i < n; i++)
-        s->finite[i] = projection_standardise(c->projection, x + (size_t)i * dim, s->z + (size_t)i * dim);
-    projection_apply(c->projection, s->z, n, s->h, s->room);
+    projection_embed(c->projection, x, n, s->z, s->h, s->room, s->finite);
     cache_judge(c, s->h, n, &s->lookup, out);
     for (int i = 0; i < n; i++)
         out[i] = s->finite[i] ? out[i] : no_verdict;

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #define INLINE  inline __attribute__((always_inline))
 #define LEAST   1e-30f /* what is smaller counts as 0 */
 #define ALIGNED 64u
@@ -141,32 +145,70 @@ void int8_get(const struct int8_rows *w, int r, float *x)
 
 /* The bits of floats that are not negative have the order of the floats: loops over integers are vectorised,
  * and NaN is the largest. */
-static INLINE float largest(const float *x, int n)
+static INLINE int32_t magnitude(float f)
 {
     uint32_t bits;
-    int32_t most = 0;
+    memcpy(&bits, &f, sizeof bits);
+    return (int32_t)(bits & 0x7fffffffu);
+}
+
+static INLINE float of_bits(int32_t bits)
+{
     float f;
-    for (int i = 0; i < n; i++) {
-        memcpy(&bits, x + i, sizeof bits);
-        most = (int32_t)(bits & 0x7fffffffu) > most ? (int32_t)(bits & 0x7fffffffu) : most;
-    }
-    memcpy(&f, &most, sizeof f);
+    memcpy(&f, &bits, sizeof f);
     return f;
+}
+
+static INLINE float largest(const float *x, int n)
+{
+    int32_t most = 0;
+    for (int i = 0; i < n; i++)
+        most = magnitude(x[i]) > most ? magnitude(x[i]) : most;
+    return of_bits(most);
+}
+
+/* What s of q is where `most` is the largest number; false: q is all `zero`. */
+static INLINE bool has_scale(float most, float parts, float *s)
+{
+    bool has = most >= LEAST && most <= FLT_MAX;
+    *s = has ? most / parts : most < LEAST ? 0 : NAN;
+    return has;
 }
 
 /* q = x / s + zero, rounded; s = most / parts. */
 static INLINE float round_loop(const float *x, int n, float parts, float zero, uint8_t *q)
 {
-    float most = largest(x, n), per;
-    if (!(most >= LEAST && most <= FLT_MAX)) {
-        for (int i = 0; i < n; i++)
-            q[i] = (uint8_t)zero;
-        return most < LEAST ? 0 : NAN;
+    float most = largest(x, n), per = parts / most, s;
+    if (!has_scale(most, parts, &s)) {
+        memset(q, (int)zero, (size_t)n);
+        return s;
     }
-    per = parts / most;
     for (int i = 0; i < n; i++)
         q[i] = (uint8_t)(int)(x[i] * per + (zero + 0.5f));
-    return most / parts;
+    return s;
+}
+
+struct standard {
+    const float *mean, *scale;
+    int cells, features;
+};
+
+static INLINE float largest_standardised(const float *x, const struct standard *t)
+{
+    int32_t most = 0;
+    for (int c = 0; c < t->cells; c++, x += t->features)
+        for (int i = 0; i < t->features; i++) {
+            int32_t m = magnitude((x[i] - t->mean[i]) * t->scale[i]);
+            most = m > most ? m : most;
+        }
+    return of_bits(most);
+}
+
+static INLINE void round_standardised(const float *x, const struct standard *t, float per, uint8_t *q)
+{
+    for (int c = 0; c < t->cells; c++, x += t->features, q += t->features)
+        for (int i = 0; i < t->features; i++)
+            q[i] = (uint8_t)(int)((x[i] - t->mean[i]) * t->scale[i] * per + (INT8_ZERO + 0.5f));
 }
 
 static INLINE void floats_loop(const int32_t *y, const int32_t *sum, int32_t zero, float s,
@@ -178,7 +220,8 @@ static INLINE void floats_loop(const int32_t *y, const int32_t *sum, int32_t zer
 
 #if defined(__x86_64__)
 
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2   __attribute__((target("avx2")))
+#define AVX512 __attribute__((target("avx512f")))
 
 AVX2 static float round_avx2(const float *x, int n, float parts, float zero, uint8_t *q)
 {
@@ -191,11 +234,90 @@ AVX2 static void floats_avx2(const int32_t *y, const int32_t *sum, int32_t zero,
     floats_loop(y, sum, zero, s, scale, bias, n, out);
 }
 
+AVX2 static float largest_avx2(const float *x, const struct standard *t)
+{
+    return largest_standardised(x, t);
+}
+
+AVX2 static void standardise_avx2(const float *x, const struct standard *t, float per, uint8_t *q)
+{
+    round_standardised(x, t, per, q);
+}
+
+/* Of a multiple of 16 features. Numbers that are standardised already have no mean. */
+AVX512 static INLINE __m512 z_avx512(const float *x, const struct standard *t, int i)
+{
+    __m512 v = _mm512_loadu_ps(x + i);
+    if (!t->mean)
+        return v;
+    return _mm512_mul_ps(_mm512_sub_ps(v, _mm512_loadu_ps(t->mean + i)), _mm512_loadu_ps(t->scale + i));
+}
+
+AVX512 static INLINE float largest_wide(const float *x, const struct standard *t)
+{
+    const __m512i all_but_sign = _mm512_set1_epi32(0x7fffffff);
+    __m512i most = _mm512_setzero_si512();
+    for (int c = 0; c < t->cells; c++, x += t->features)
+        for (int i = 0; i < t->features; i += 16)
+            most = _mm512_max_epi32(most,
+                                    _mm512_and_si512(_mm512_castps_si512(z_avx512(x, t, i)), all_but_sign));
+    return of_bits(_mm512_reduce_max_epi32(most));
+}
+
+AVX512 static INLINE void bytes_wide(const float *x, const struct standard *t, float per, float zero,
+                                     uint8_t *q)
+{
+    const __m512 all = _mm512_set1_ps(per), half = _mm512_set1_ps(zero + 0.5f);
+    for (int c = 0; c < t->cells; c++, x += t->features, q += t->features)
+        for (int i = 0; i < t->features; i += 16) {
+            __m512 y = _mm512_add_ps(_mm512_mul_ps(z_avx512(x, t, i), all), half);
+            _mm_storeu_si128((__m128i *)(void *)(q + i), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(y)));
+        }
+}
+
+AVX512 static float largest_avx512(const float *x, const struct standard *t)
+{
+    return largest_wide(x, t);
+}
+
+AVX512 static void standardise_avx512(const float *x, const struct standard *t, float per, uint8_t *q)
+{
+    bytes_wide(x, t, per, INT8_ZERO, q);
+}
+
+AVX512 static float round_avx512(const float *x, int n, float parts, float zero, uint8_t *q)
+{
+    const struct standard as_it_is = {NULL, NULL, 1, n};
+    float most = largest_wide(x, &as_it_is), s;
+    if (has_scale(most, parts, &s))
+        bytes_wide(x, &as_it_is, parts / most, zero, q);
+    else
+        memset(q, (int)zero, (size_t)n);
+    return s;
+}
+
 #endif
+
+/* The loops for this CPU and so many features. */
+static void loops(int features, float (**most)(const float *, const struct standard *),
+                  void (**to)(const float *, const struct standard *, float, uint8_t *))
+{
+    *most = largest_standardised;
+    *to = round_standardised;
+#if defined(__x86_64__)
+    if (int8_level() >= INT8_AVX2) {
+        bool wide = int8_level() >= INT8_VNNI && features % 16 == 0;
+        *most = wide ? largest_avx512 : largest_avx2;
+        *to = wide ? standardise_avx512 : standardise_avx2;
+    }
+#endif
+}
 
 static float round_bytes(const float *x, int n, float parts, float zero, uint8_t *q)
 {
 #if defined(__x86_64__)
+    if (int8_level() >= INT8_VNNI && n % 16 == 0)
+        return round_avx512(x, n, parts, zero, q);
     if (int8_level() >= INT8_AVX2)
         return round_avx2(x, n, parts, zero, q);
 #endif
@@ -210,6 +332,21 @@ float int8_round_signed(const float *x, int n, uint8_t *q)
 float int8_round_positive(const float *x, int n, uint8_t *q)
 {
     return round_bytes(x, n, 255, 0, q);
+}
+
+float int8_round_standardised(const float *x, const float *mean, const float *scale, int cells, int features,
+                              uint8_t *q)
+{
+    const struct standard t = {mean, scale, cells, features};
+    float (*most_of)(const float *, const struct standard *), most, s;
+    void (*to_bytes)(const float *, const struct standard *, float, uint8_t *);
+    loops(features, &most_of, &to_bytes);
+    most = most_of(x, &t);
+    if (has_scale(most, 127, &s))
+        to_bytes(x, &t, 127 / most, q);
+    else
+        memset(q, INT8_ZERO, (size_t)cells * (size_t)features);
+    return s;
 }
 
 void int8_floats(const struct int8_rows *w, int from, int n, const int32_t *y, float s, bool has_signs,

@@ -44,6 +44,9 @@ struct int8_rows int8_group(const struct int8_rows *w, int group); /* borrows */
  * all 0, when x is not finite. */
 float int8_round_signed(const float *x, int n, uint8_t *q);
 float int8_round_positive(const float *x, int n, uint8_t *q); /* no x is negative */
+/* As int8_round_signed of z = (x - mean) * scale, for `cells` times so many features; z is stored nowhere. */
+float int8_round_standardised(const float *x, const float *mean, const float *scale, int cells, int features,
+                              uint8_t *q);
 
 /* y[i][r] = sum over c of w[r][c] * x[i][c], for one group; x: n rows of int8_stride(cols) bytes, y: n rows
  * of int8_padded(rows). */

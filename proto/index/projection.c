@@ -259,13 +259,14 @@ static void relu(float *h, int n)
 }
 
 /* All groups look at the same patches; what each makes lies together. */
-static void convolve_first(const struct projection *p, const float *z, char *room, const struct byte_room *at)
+static void convolve_first(const struct projection *p, float scale, char *room, const struct byte_room *at)
 {
     const struct map *m = &p->map;
     int places = map_middle(m) * map_middle(m), width = map_group(m).width;
-    uint8_t *cells = (uint8_t *)room, *patches = (uint8_t *)room + at->patches;
+    const uint8_t *cells = (const uint8_t *)room;
+    uint8_t *patches = (uint8_t *)room + at->patches;
     int32_t *sums = (int32_t *)(void *)(room + at->sums);
-    float *middle = (float *)(void *)(room + at->middle), scale = int8_round_signed(z, p->dim, cells);
+    float *middle = (float *)(void *)(room + at->middle);
     map_first_bytes(m, cells, INT8_ZERO, patches, (size_t)int8_stride(p->first.cols));
     int8_product(&p->first, patches, places, sums);
     for (int i = 0; i < places; i++, sums += int8_padded(m->width)) {
@@ -294,11 +295,13 @@ static void convolve_second(const struct projection *p, int group, char *room, c
     relu(h, places * m.width);
 }
 
-static void apply_bytes(const struct projection *p, const float *z, float *h, char *room)
+/* Of the cells that `room` begins with, as bytes. */
+static void apply_bytes(const struct projection *p, float scale, float *h, char *room)
 {
     const struct byte_room at = byte_room(p);
-    memset(room + at.patches, 0, at.sums - at.patches); /* what is beyond the columns of a patch */
-    convolve_first(p, z, room, &at);
+    if (int8_stride(p->first.cols) != p->first.cols || int8_stride(p->second.cols) != p->second.cols)
+        memset(room + at.patches, 0, at.sums - at.patches); /* what is beyond the columns of a patch */
+    convolve_first(p, scale, room, &at);
     for (int i = 0; i < p->second.groups; i++)
         convolve_second(p, i, room, &at, h + (size_t)i * (size_t)(p->nodes / p->second.groups));
 }
@@ -310,7 +313,7 @@ void projection_apply(const struct projection *p, const float *z, int n, float *
             const float *from = z + (size_t)i * (size_t)p->dim;
             float *to = h + (size_t)i * (size_t)p->nodes;
             if (p->rounded)
-                apply_bytes(p, from, to, (char *)room);
+                apply_bytes(p, int8_round_signed(from, p->dim, (uint8_t *)room), to, (char *)room);
             else
                 apply_map(p, from, to, room);
         }
@@ -318,6 +321,22 @@ void projection_apply(const struct projection *p, const float *z, int n, float *
     }
     half_product(p->weights, p->nodes, p->dim, z, n, h);
     bias_relu(p->bias, p->nodes, n, h);
+}
+
+void projection_embed(const struct projection *p, const float *x, int n, float *z, float *h, float *room,
+                      bool *finite)
+{
+    int features = projection_features(p);
+    for (int i = 0; i < n && !p->rounded; i++)
+        finite[i] = projection_standardise(p, x + (size_t)i * (size_t)p->dim, z + (size_t)i * (size_t)p->dim);
+    if (!p->rounded)
+        projection_apply(p, z, n, h, room);
+    for (int i = 0; i < n && p->rounded; i++, x += p->dim, h += p->nodes) {
+        float scale =
+            int8_round_standardised(x, p->mean, p->scale, p->dim / features, features, (uint8_t *)room);
+        finite[i] = isfinite(scale);
+        apply_bytes(p, finite[i] ? scale : 0, h, (char *)room);
+    }
 }
 
 void projection_apply_many(const struct projection *p, const float *weights, const float *x, int n, float *z,

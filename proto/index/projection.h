@@ -58,6 +58,9 @@ bool projection_standardise(const struct projection *p, const float *x, float *z
 /* n rows z of p->dim floats -> n rows h of p->nodes. room: projection_room floats, may be NULL where that is
  * 0. */
 void projection_apply(const struct projection *p, const float *z, int n, float *h, float *room);
+/* Both for n raw rows: x -> h. Of a rounded map, whose bytes are made of x at once, z is left alone. */
+void projection_embed(const struct projection *p, const float *x, int n, float *z, float *h, float *room,
+                      bool *finite);
 /* Many rows of a dense one: x (n rows, raw) -> h, by sgemm with `weights` = p->weights decoded to floats.
  * Rows that are not finite give NaN. z: room for n x dim. */
 void projection_apply_many(const struct projection *p, const float *weights, const float *x, int n, float *z,

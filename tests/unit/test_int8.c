@@ -134,11 +134,11 @@ static void test_numbers_are_rounded_to_the_nearest_byte(void **state)
     for (int n = 1; n < 100; n++) {
         for (int i = 0; i < n; i++)
             x[i] = (float)shuffle_normal(&r);
-        for (int l = INT8_PLAIN; l <= INT8_AVX2; l++) {
+        for (int l = INT8_PLAIN; l <= INT8_VNNI; l++) {
             int8_limit((enum int8_level)l);
             s = int8_round_signed(x, n, l ? p : q);
+            assert_memory_equal(l ? p : q, q, (size_t)n);
         }
-        assert_memory_equal(p, q, (size_t)n);
         worst = 0;
         for (int i = 0; i < n; i++) {
             assert_true(fabsf(x[i] - (float)(q[i] - INT8_ZERO) * s) <= 0.501f * s);
@@ -146,13 +146,46 @@ static void test_numbers_are_rounded_to_the_nearest_byte(void **state)
             x[i] = fabsf(x[i]);
         }
         assert_true(worst == 127); /* all of the range is used */
-        for (int l = INT8_PLAIN; l <= INT8_AVX2; l++) {
+        for (int l = INT8_PLAIN; l <= INT8_VNNI; l++) {
             int8_limit((enum int8_level)l);
             s = int8_round_positive(x, n, l ? p : q);
+            assert_memory_equal(l ? p : q, q, (size_t)n);
         }
-        assert_memory_equal(p, q, (size_t)n);
         for (int i = 0; i < n; i++)
             assert_true(fabsf(x[i] - (float)q[i] * s) <= 0.501f * s);
+    }
+    int8_limit(INT8_VNNI);
+}
+
+/* Standardised on the way or before: the same bytes, whatever the loop. */
+static void test_standardised_numbers_are_rounded_alike(void **state)
+{
+    enum { CELLS = 3, MOST = 70 };
+    float x[CELLS * MOST], z[CELLS * MOST], mean[MOST], scale[MOST], s;
+    uint8_t q[CELLS * MOST], p[CELLS * MOST];
+    struct shuffle r;
+    shuffle_seed(&r, 6, 0);
+    for (int features = 1; features <= MOST; features++) {
+        for (int i = 0; i < features; i++) {
+            mean[i] = (float)shuffle_normal(&r);
+            scale[i] = i == 2 ? 0 : (float)shuffle_uniform(&r);
+        }
+        for (int i = 0; i < CELLS * features; i++) {
+            x[i] = (float)shuffle_normal(&r);
+            z[i] = (x[i] - mean[i % features]) * scale[i % features];
+        }
+        s = int8_round_signed(z, CELLS * features, q);
+        for (int l = INT8_PLAIN; l <= INT8_VNNI; l++) {
+            int8_limit((enum int8_level)l);
+            assert_true(int8_round_standardised(x, mean, scale, CELLS, features, p) == s);
+            assert_memory_equal(p, q, (size_t)(CELLS * features));
+        }
+        x[CELLS * features - 1] = features % 2 ? INFINITY : NAN;
+        for (int l = INT8_PLAIN; l <= INT8_VNNI; l++) {
+            int8_limit((enum int8_level)l);
+            assert_true(isnan(int8_round_standardised(x, mean, scale, CELLS, features, p)));
+            assert_true(p[0] == INT8_ZERO && p[CELLS * features - 1] == INT8_ZERO);
+        }
     }
     int8_limit(INT8_VNNI);
 }
@@ -161,7 +194,7 @@ static void test_zeros_and_what_is_no_number(void **state)
 {
     float x[20] = {0};
     uint8_t q[20];
-    for (int l = INT8_PLAIN; l <= INT8_AVX2; l++) {
+    for (int l = INT8_PLAIN; l <= INT8_VNNI; l++) {
         int8_limit((enum int8_level)l);
         memset(x, 0, sizeof x);
         x[1] = -0.0f;
@@ -185,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_largest_sums_fit),
         cmocka_unit_test(test_rows_come_back_within_half_a_step),
         cmocka_unit_test(test_numbers_are_rounded_to_the_nearest_byte),
+        cmocka_unit_test(test_standardised_numbers_are_rounded_alike),
         cmocka_unit_test(test_zeros_and_what_is_no_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
