@@ -277,7 +277,7 @@ test: deps ## set everything up and run all tests
 
 check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(SIEGE_ALL) $(TABLED)) ## build and run all tests of one variant
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
-	FAULTS_SCHEDULES=$(if $(SANITIZE),1000,100000) tests/run.sh '$(VARIANT)' $(FAULT_SH) $(INTEGR) $(SCRIPTS) $(CONFORM) $(UNIT) $(REPLAYS)
+	FAULTS_SCHEDULES=$(if $(SANITIZE),1000,100000) tests/run.sh '$(VARIANT)' $(FAULT_SH) $(SCRIPTS) $(INTEGR) $(CONFORM) $(UNIT) $(REPLAYS)
 
 check-threads: all $(THREADED) $(FAULTS) ## build and run the tests that use threads (for SANITIZE=thread)
 	$(Q)export FREEZELINE_BUILD=$(CURDIR)/$(B) $(SAN_ENV); \
