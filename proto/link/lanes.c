@@ -300,16 +300,27 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
 
 void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads)
 {
+    struct lane_door *d = &l->door[door];
     struct sockaddr_un at;
+    if (d->connected >= 0) /* its process may live, and would keep it */
+        lane_end(l, &l->lane[d->connected]);
+    if (d->offer >= 0)
+        close(d->offer);
+    *d = (struct lane_door){.connected = -1, .offer = -1};
     if (!greeting_address(endpoint, &at))
         return;
-    l->door[door] = (struct lane_door){.used = true, .reads = reads, .connected = -1, .offer = -1, .at = at};
+    *d = (struct lane_door){.used = true, .reads = reads, .connected = -1, .offer = -1, .at = at};
     ask(l, door);
 }
 
 int lanes_fd(const struct lanes *l)
 {
     return l->epoll;
+}
+
+int lanes_wake_fd(const struct lanes *l)
+{
+    return l->wake;
 }
 
 /* Nothing more comes of this lane. What was written into one that nobody reads is not waited for. */

@@ -44,12 +44,15 @@ void lanes_free(struct lanes *l);
  * endpoints, and nothing where it can't (*e says why: the caller may log it and go on). */
 int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct lane_options *o,
                  struct error *e);
-/* Wants a lane to whoever listens beside an ipc endpoint, now and whenever it is gone. `reads`: messages come
- * back through it. Where not, what the other process writes all the same keeps nobody awake. */
+/* Wants a lane to whoever listens beside an ipc endpoint, now and whenever it is gone, in place of the one
+ * that this door had. `reads`: messages come back through it. Where not, what the other process writes all
+ * the same keeps nobody awake. */
 void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads);
 
 /* Readable when lanes_turn or lanes_receive has something to do, after lanes_sleep said true. */
 int lanes_fd(const struct lanes *l);
+/* Of these, the one that messages in lanes make readable, and nothing else does. */
+int lanes_wake_fd(const struct lanes *l);
 /* Makes lanes_fd readable when this descriptor is, too. It must stay open as long as *l. */
 void lanes_watch(struct lanes *l, int fd);
 /* Has lanes_turn found one of those readable, since this was asked last? */

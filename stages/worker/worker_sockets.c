@@ -311,13 +311,15 @@ void worker_sockets_await_verdicts(struct worker_sockets *s)
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns)
 {
     struct pollfd fd[] = {{.fd = s->cache_fd, .events = POLLIN},
-                          {.fd = s->lanes ? lanes_fd(s->lanes) : -1, .events = POLLIN}};
+                          {.fd = s->lanes ? lanes_wake_fd(s->lanes) : -1, .events = POLLIN}};
     struct timespec t = timespec_of(ns);
     if (!s->lanes || lanes_sleep(s->lanes, ~(1u << DOOR_CACHE)))
         ppoll(fd, 2, &t, NULL);
     if (!s->lanes)
         return;
     lanes_wake(s->lanes);
+    if (fd[0].revents)
+        link_look(&s->cache);
     if (fd[1].revents)
         turn_lanes(s, clock_ns()); /* or it would not sleep next time */
 }

@@ -47,7 +47,7 @@ bool worker_sockets_wait(struct worker_sockets *s, int fd, bool *fd_came, uint32
 /* Without a lane to the cache service its verdicts come through the socket: it is looked at next, too. */
 void worker_sockets_await_verdicts(struct worker_sockets *s);
 /* Sleeps until verdicts may have come, at most `ns`. The cache link must just have been found empty: then its
- * descriptors tell. */
+ * descriptors tell. Nothing else wakes: it is not read meanwhile, so it would do so again and again. */
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns);
 /* Makes lanes, lets go of those whose process is gone, takes shared caches that came, and tells the brain. */
 void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, uint64_t now);

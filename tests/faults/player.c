@@ -664,7 +664,8 @@ static bool stands(const struct player *p)
     }
     for (int i = 0; i < pipeline_brokers(&p->pipeline); i++) {
         const struct dispatch *d = world_dispatch(p->world, i);
-        if (!d || !d->was_ready || d->drain_until_ns || requests_count(d->requests))
+        if (!d || !d->was_ready || d->drain_until_ns || requests_count(d->requests) ||
+            requests_first(d->requests, REQUESTS_SHADOWS)) /* an audit waits until it can run */
             return false;
     }
     return now(p) > p->settled_ns;

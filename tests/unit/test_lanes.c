@@ -276,6 +276,27 @@ static void who_listens_again_is_found_again(void **state)
     remove_place(&p);
 }
 
+/* The other process lives on, and has no lane left over: or there would be none for anyone before long. */
+static void a_door_that_connects_again_has_one_lane(void **state)
+{
+    struct place p;
+    struct lanes *l, *mine = NULL;
+    struct error e = {0};
+    uint64_t now = clock_ns();
+    make_place(&p);
+    l = listening(&p, false);
+    assert_int_equal(lanes_new(&mine, &e), FL_OK);
+    for (int i = 0; i <= LANES_MAX; i++) {
+        lanes_connect(mine, DOOR, p.endpoint, false);
+        meet(mine, l, now);
+    }
+    lanes_connect(mine, DOOR, "tcp://127.0.0.1:5600", false); /* somebody else is there now */
+    assert_int_equal(send_activation(mine, NULL, 1, true), FL_AGAIN);
+    lanes_free(mine);
+    lanes_free(l);
+    remove_place(&p);
+}
+
 /* Who only sends is not kept awake by what the other side writes, and does not wait for it to be read. */
 static void a_door_that_receives_nothing_sleeps(void **state)
 {
@@ -733,6 +754,7 @@ int main(void)
         cmocka_unit_test(payloads_outlive_the_lane),
         cmocka_unit_test(the_dead_have_said_what_they_wrote),
         cmocka_unit_test(who_listens_again_is_found_again),
+        cmocka_unit_test(a_door_that_connects_again_has_one_lane),
         cmocka_unit_test(a_door_that_receives_nothing_sleeps),
         cmocka_unit_test(answers_wait_for_room),
         cmocka_unit_test(who_gives_nothing_back_fills_its_own_ring_alone),
