@@ -59,7 +59,7 @@ struct measured_exit {
     X(io_kilobyte)                                                                                        \
     X(thread_switch) /* of a thread that was woken */                                                     \
     X(turn)          /* not CPU time: how long a thread that computes may have to wait for a core where   \
-                        all are busy. 0: none waits, they share */
+                        all are busy. Less than 100: none waits, they share */
 
 struct measured_costs {
 #define X(name) double name;

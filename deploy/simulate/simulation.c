@@ -11,6 +11,7 @@
 
 #define START_NS        (500 * NS_PER_MS) /* everybody knows everybody by then */
 #define CLOSED_PAUSE_NS NS_PER_MS         /* a closed loop's client waits so long after a refusal */
+#define LEAST_TURN_US   100               /* shorter turns are sharing, and would take long to play */
 #define AGAIN_NS        NS_PER_MS         /* until a client whose socket is full tries again */
 
 /* ---- requests ---- */
@@ -318,7 +319,7 @@ static int set_up(struct simulating *g, struct error *e)
     g->spec.costs = (struct world_costs){.io_ns = c->io * 1e3,
                                          .io_byte_ns = c->io_kilobyte,
                                          .switch_ns = c->thread_switch * 1e3,
-                                         .turn_ns = c->turn * 1e3,
+                                         .turn_ns = c->turn < LEAST_TURN_US ? 0 : c->turn * 1e3,
                                          .header_bytes = MEASURED_ENVELOPE_BYTES};
     g->spec.user = (struct world_user){.arg = g, .event = on_event, .answer = on_answer};
     network_user(&g->spec.user);

@@ -189,7 +189,7 @@ static void test_shared_core(void **unused)
  * sharing, but most are answered sooner and a few much later. With short turns it is sharing. */
 static void test_turns(void **unused)
 {
-    static const double turn_us[] = {0, 10, 1e9};
+    static const double turn_us[] = {0, 100, 1e9};
     double median[3], p99[3];
     for (int i = 0; i < 3; i++) {
         struct scene *w = new_scene(1, REPLICAS, &always);
