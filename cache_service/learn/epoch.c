@@ -77,7 +77,7 @@ int epoch_serve(struct snapshot **out, const struct snapshot *now, struct cache 
         if (d->placed[i] && caches[i] && isfinite(d->threshold[i])) {
             if (same && is_same(s->cache[i], d->threshold[i], &levels))
                 continue;
-            if (cache_sealed(&c, caches[i], d->threshold[i], &levels, serial + 1)) {
+            if (cache_sealed(&c, caches[i], d->threshold[i], &levels, serial)) {
                 snapshot_free(s);
                 return FL_NOMEM;
             }

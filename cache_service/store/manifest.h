@@ -69,7 +69,8 @@ struct manifest_promise {
 /* What was certified on live traffic since the build; all zero: nothing was. */
 struct manifest_learned {
     uint64_t candidate; /* the last one that a certificate was begun for: numbers are used once (betting.h) */
-    uint64_t serial;    /* of the epochs that were certified since the build, 1, 2, ..; 0: as built */
+    uint64_t serial; /* of the epochs that were certified since the build, 1, 2, ..; 0: as built. Caches and
+                      * answers tell it as their epoch */
     int64_t points, lost, won;    /* audits that certified it, and what they said */
     double upper;                 /* bound of its loss at the promise's certainty */
     char why[MANIFEST_WHY_BYTES]; /* what came before it, for people */

@@ -75,7 +75,7 @@ void snapshot_put(struct snapshot *s, int i, struct cache *c)
 uint64_t snapshot_epoch(const struct snapshot *s)
 {
     const struct manifest_learned *l = &s->manifest.learned;
-    uint64_t newest = s->manifest.promised && l->serial ? l->serial + 1 : 0;
+    uint64_t newest = s->manifest.promised ? l->serial : 0;
     for (int i = 0; i < s->manifest.n_exits; i++)
         if (s->cache[i] && cache_info(s->cache[i]).epoch > newest)
             newest = cache_info(s->cache[i]).epoch;

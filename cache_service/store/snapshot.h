@@ -29,8 +29,7 @@ int snapshot_share(struct snapshot *s, struct error *e);
 int snapshot_exit(const struct snapshot *s, const char *name); /* -1 = no such exit */
 /* Puts c (one reference, taken; sealed; NULL: none) at exit i, and into the manifest. Before s is shared. */
 void snapshot_put(struct snapshot *s, int i, struct cache *c);
-/* The newest of its caches; of what was certified since the build, its number + 1 (a build's caches have 1).
- */
+/* The newest of its caches; of what was certified since the build, its number (a build's caches have 0). */
 uint64_t snapshot_epoch(const struct snapshot *s);
 int snapshot_caches(const struct snapshot *s);
 /* Under a promise every cache that the manifest names is there: it was made for all of them together. One

@@ -245,19 +245,43 @@ static bool epoch_is_told(void *arg)
     return is;
 }
 
+struct wanted_epoch {
+    struct harness *h;
+    int number;
+};
+
+/* The history and the caches call an epoch by one number. */
+static bool caches_have_the_epoch(void *arg)
+{
+    const struct wanted_epoch *w = arg;
+    json_t *status = tool_json(w->h, "status", ""), *row;
+    int n = 0;
+    size_t i;
+    json_array_foreach(json_object_get(status, "processes"), i, row)
+    {
+        const char *role = json_string_value(json_object_get(row, "role"));
+        n += role && !strncmp(role, "cache", 5) &&
+             json_integer_value(json_object_get(row, "epoch")) == w->number;
+    }
+    json_decref(status);
+    return n == 1;
+}
+
 static void an_operator_sees_it_and_stops_it(struct harness *h)
 {
+    struct wanted_epoch wanted = {h, 0};
     char number[16], serves[48];
 
     harness_until(epoch_is_told, h, 60, "no learner whose epoch serves, with two exits and events");
     assert_true(count_of(h, "cache", "history", "epoch") > 0);
     tool_ok(h, "cache freeze", "");
     assert_said("learning is frozen");
-    snprintf(number, sizeof number, "%d",
-             oldest_kept(h)); /* while frozen: else a new one could push it out */
+    wanted.number = oldest_kept(h); /* while frozen: else a new one could push it out */
+    snprintf(number, sizeof number, "%d", wanted.number);
     snprintf(serves, sizeof serves, "epoch %s serves again", number);
     tool_ok(h, "cache rollback", number);
     assert_said(serves);
+    harness_until(caches_have_the_epoch, &wanted, 60, "caches of the epoch that serves again");
     tool_ok(h, "cache thaw", "");
     tool_ok(h, "top", "--once");
     assert_said("last events");
