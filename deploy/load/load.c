@@ -347,6 +347,7 @@ static void give_up(struct load *l, uint64_t now)
 static void tick(struct load *l)
 {
     uint64_t now = clock_ns();
+    bool stood_still = l->tick_ns && now > l->tick_ns + LOAD_BEHIND_NS;
 
     if (now < l->tick_ns)
         return;
@@ -360,7 +361,9 @@ static void tick(struct load *l)
     if (l->in_flight && now > l->heard_ns + l->patience_ns)
         give_up(l, now);
     if (open_loop(l) && sending(l) && now > l->due_ns + LOAD_BEHIND_NS)
-        stop(l, now, "requests left more than 5 s late, the rate is impossible here; given up");
+        stop(l, now,
+             stood_still ? "the sender stood still for more than 5 s, as where a machine is paused; given up"
+                         : "requests left more than 5 s late, the rate is impossible here; given up");
     if (interrupt_seen() ||
         (l->o->tick && l->o->tick(l->o->arg, l->tally, (double)(now - l->start_ns) / NS_PER_S))) {
         l->out->stopped = true;

@@ -26,10 +26,23 @@ double pays_from_ms(const struct pays *p)
     return p->time_share < 1 ? p->messages_ms / (1 - p->time_share) : INFINITY;
 }
 
+/* "2.77 times as fast", "2.20 times slower"; "no difference" where rounding leaves none. Returns `text`. */
+static char *relation(double pipeline, double one_process, char text[32])
+{
+    bool faster = pipeline < one_process;
+    double times = faster ? one_process / pipeline : pipeline / one_process;
+
+    if (times < 1.005)
+        snprintf(text, 32, "no difference");
+    else
+        snprintf(text, 32, "%.2f times %s", times, faster ? "as fast" : "slower");
+    return text;
+}
+
 char *pays_sentence(const struct pays *p, char *buf, size_t size)
 {
     double pipeline = pays_pipeline_ms(p), from = pays_from_ms(p);
-    bool faster = pipeline < p->one_process_ms;
+    char than[32];
     int n = snprintf(buf, size,
                      "a request alone takes about %.2f ms in %d stage%s (%.2f ms of it are messages, as "
                      "measured here) and %.2f ms in one process: ",
@@ -39,18 +52,16 @@ char *pays_sentence(const struct pays *p, char *buf, size_t size)
         return buf;
     buf += n;
     size -= (size_t)n;
-    if (faster)
-        snprintf(buf, size, "%.2f times as fast; networks gain from %.2f ms on", p->one_process_ms / pipeline,
-                 from);
+    relation(pipeline, p->one_process_ms, than);
+    if (pipeline < p->one_process_ms)
+        snprintf(buf, size, "%s; networks gain from %.2f ms on", than, from);
     else if (isfinite(from))
-        snprintf(buf, size,
-                 "%.2f times slower; networks gain from %.2f ms on, this one answers sooner in one process",
-                 pipeline / p->one_process_ms, from);
+        snprintf(buf, size, "%s; networks gain from %.2f ms on, this one answers sooner in one process", than,
+                 from);
     else
         snprintf(buf, size,
-                 "%.2f times slower; without caches stages answer more requests a second on more cores, not "
-                 "one sooner",
-                 pipeline / p->one_process_ms);
+                 "%s; without caches stages answer more requests a second on more cores, not one sooner",
+                 than);
     return buf - n;
 }
 

@@ -59,10 +59,9 @@ static char *epoch_sentence(const struct epoch_told *t, char text[EPOCH_SENTENCE
 {
     char since[32], now[128] = "", serves[128];
     if (t->state == EPOCH_COLD)
-        snprintf(serves, sizeof serves, "cold: nothing is certified yet, the network answers");
+        snprintf(serves, sizeof serves, "nothing is certified yet, the network answers");
     else if (t->state == EPOCH_OFF)
-        snprintf(serves, sizeof serves,
-                 "off after an alarm: the network answers until caches are certified anew");
+        snprintf(serves, sizeof serves, "after an alarm the network answers until caches are certified anew");
     else
         snprintf(serves, sizeof serves, "epoch %" PRIu64 " serves for %s%s", t->serial, age(t->age_ms, since),
                  t->state == EPOCH_TIGHTENED ? ", tightened after an alarm" : "");

@@ -92,6 +92,13 @@ static bool reads_caches(const struct apply *a)
     return !a->without_caches && a->served.built.known && a->served.fits && a->served.unserved;
 }
 
+/* Without the learner where there is none. */
+static unsigned told_of(const struct apply *a, unsigned effect)
+{
+    bool learns = pipeline_learns(a->pipeline) || (a->now.pipeline && pipeline_learns(a->now.pipeline));
+    return learns ? effect : effect & ~(unsigned)CHANGE_LEARNER;
+}
+
 static const char *follows(unsigned effect, bool together, char *buf, size_t size)
 {
     static const struct {
@@ -120,7 +127,7 @@ static void print_plan(const struct apply *a)
     for (int i = 0; i < a->changes.n; i++) {
         const struct change *c = &a->changes.item[i];
         printf("%s: %s -> %s: %s\n", c->key, c->from[0] ? c->from : "(none)", c->to[0] ? c->to : "(none)",
-               follows(c->effect, is_together(a), text, sizeof text));
+               follows(told_of(a, c->effect), is_together(a), text, sizeof text));
     }
     if (is_together(a) && !(a->changes.effect & CHANGE_TOGETHER))
         puts(
@@ -137,9 +144,9 @@ static json_t *plan_json(const struct apply *a)
 
     for (int i = 0; i < a->changes.n; i++) {
         const struct change *c = &a->changes.item[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:s}", "key", c->key, "from", c->from, "to", c->to,
-                                        "follows", follows(c->effect, is_together(a), text, sizeof text)));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:s}", "key", c->key, "from", c->from, "to", c->to, "follows",
+                            follows(told_of(a, c->effect), is_together(a), text, sizeof text)));
     }
     return list;
 }

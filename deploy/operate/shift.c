@@ -138,7 +138,7 @@ static void show(struct progress *p, const struct at_work *w, int step, uint64_t
     int64_t s = (int64_t)((clock_ns() - since_ns) / NS_PER_S);
 
     snprintf(phase, sizeof phase, "%g%% of the requests go to the new one", w->steps->percent[step]);
-    snprintf(p->note, sizeof p->note, " s; %lld handed on, %lld failed there, %lld compared",
+    snprintf(p->note, sizeof p->note, "%lld handed on, %lld failed there, %lld compared",
              (long long)w->s->handed_on, (long long)w->s->failed, (long long)w->s->total.both);
     progress_update(p, phase, s < w->steps->seconds ? s : w->steps->seconds, w->steps->seconds, NAN);
 }
@@ -206,6 +206,7 @@ int shift_run(struct shift *s, const struct shift_steps *steps, struct client *c
     snprintf(w.relays.relay[0].endpoint, sizeof w.relays.relay[0].endpoint, "%s", endpoint);
     if (!quiet)
         progress_open(&progress, stderr);
+    progress.unit = "s";
     for (int i = 0; i < steps->n && !rc && !worse; i++)
         rc = take_step(&w, i, quiet ? NULL : &progress, &worse, why, size, e);
     if (!quiet)

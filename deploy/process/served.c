@@ -182,6 +182,13 @@ static int note_service(const struct served *s, int i, const struct pipeline *p,
                  c->index, p->state, p->path, c->index);
         return 1;
     case SERVED_CACHES_COLD:
+        if (pipeline_learns(p))
+            return 0; /* its learner tells how far it is */
+        snprintf(note, SERVED_NOTE_BYTES,
+                 "cache%u has no caches and learns none: every request runs to the end (`freezeline build` "
+                 "makes them; `updates.learn` with Redis learns them)",
+                 c->index);
+        return 1;
     case SERVED_CACHES_ANSWER:
         break;
     }

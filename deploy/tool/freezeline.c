@@ -115,6 +115,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    static char help[] = "--help";
     struct error e = {0};
 
     engine_start(argv);
@@ -124,8 +125,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "freezeline: which command? 'freezeline --help' lists them\n");
         return 2;
     }
-    if (!strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-        argv[1] = "--help";
+    if (!strcmp(argv[1], "help")) { /* `help up` is `up --help` */
+        argv[1] = argc > 2 ? argv[2] : help;
+        argv[2] = argc > 2 ? help : NULL;
+        argc = argc > 2 ? 3 : 2;
+    }
     if (help_asked(argv[1])) {
         print_help(help_asked(argv[1]));
         return finish("", FL_OK, &e);

@@ -208,6 +208,8 @@ void help_print_tool(const char *about, const char *notes, const struct help_com
 
 const char *help_asked(const char *word)
 {
+    if (!strcmp(word, "-h"))
+        return "";
     if (strncmp(word, "--help", 6) || (word[6] && word[6] != '='))
         return NULL;
     return word[6] ? word + 7 : "";

@@ -10,7 +10,7 @@ struct help_command {
     const char *name, *summary;
 };
 
-/* Is this argument `--help`? The way that it asks for, "" where it names none; NULL: it is not. */
+/* Is this argument `--help` or `-h`? The way that it asks for, "" where it names none; NULL: it is not. */
 const char *help_asked(const char *word);
 
 /* `man`: roff, for man(1). `words`: the options, one a line, with = behind those that take a value.

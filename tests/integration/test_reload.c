@@ -226,6 +226,7 @@ static void training_again_in_place(void **state)
     assert_said("is not served yet: `freezeline apply -c");
     assert_said("the pipeline file asks for at most 35 points");
     tool_ok(h, "reload", "");
+    assert_said("the cache services start again, `freezeline build` reads it"); /* there is no learner */
     assert_said("at most 35 points");
     assert_status(h, "the caches promise: at most 35 points", true);
     assert_status(h, "not served yet", false);

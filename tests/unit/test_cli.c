@@ -167,6 +167,7 @@ static void test_help(void **state)
                                            "eval",    "up",       "status",  "logs",           "down",
                                            "infer",   "bench",    "top",     "verify-promise", "simulate",
                                            "cache",   "feedback", "apply",   "restart",        "scale"};
+    static const char *const other_ways[] = {"help up", "up -h", "help up --json"};
     char arguments[64];
 
     assert_int_equal(tool("--help"), 0);
@@ -179,6 +180,14 @@ static void test_help(void **state)
         assert_non_null(strstr(output, "example"));
         assert_non_null(strstr(output, "--json"));
     }
+    for (size_t i = 0; i < sizeof other_ways / sizeof *other_ways; i++) {
+        assert_int_equal(tool(other_ways[i]), 0);
+        assert_non_null(strstr(output, "usage: freezeline up [options]"));
+    }
+    assert_int_equal(tool("help"), 0);
+    assert_non_null(strstr(output, "usage: freezeline COMMAND"));
+    assert_int_equal(tool("help upp"), 2);
+    assert_non_null(strstr(output, "did you mean 'up'?"));
 }
 
 static void test_bad_files(void **state)

@@ -101,7 +101,7 @@ static void without_labels_a_budget_of_accuracy_is_not_called_exceeded(void **st
 static void the_way_to_the_first_epoch_is_said(void **state)
 {
     struct epoch_told *t = learner(EPOCH_COLD);
-    says("learner0, cold: cold: nothing is certified yet", true);
+    says("learner0, cold: nothing is certified yet", true);
     t->teaching = true;
     says("learner0, teaching:", true);
     t->candidate = 2;

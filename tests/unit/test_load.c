@@ -335,6 +335,26 @@ static void test_an_impossible_rate_ends_the_run(void **state)
     close_all();
 }
 
+static int pause_once(void *arg, const struct tally *t, double seconds)
+{
+    (void)seconds;
+    if (t->answered && !(*(int *)arg)++)
+        sleep(6);
+    return 0;
+}
+
+/* The whole machine may stand still: that says nothing of the rate. */
+static void test_a_sender_that_stood_still_says_so(void **state)
+{
+    struct fake_behaviour does = {0};
+    int pauses = 0;
+
+    open_all(&does, "uniform", 100, "order");
+    run((struct load_options){.duration_s = 1000, .tick = pause_once, .arg = &pauses});
+    assert_non_null(strstr(outcome.cut_short, "the sender stood still"));
+    close_all();
+}
+
 static int enough(void *arg, const struct tally *t, double seconds)
 {
     (void)arg;
@@ -485,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_a_dead_server_ends_the_run),
         cmocka_unit_test(test_a_server_that_dies_at_the_end),
         cmocka_unit_test(test_an_impossible_rate_ends_the_run),
+        cmocka_unit_test(test_a_sender_that_stood_still_says_so),
         cmocka_unit_test(test_an_interrupt_leaves_what_was_measured),
         cmocka_unit_test(test_an_interrupt_during_the_warm_up),
         cmocka_unit_test(test_the_warm_up_does_not_count),

@@ -39,6 +39,9 @@ static void test_stages_without_caches_never_answer_sooner(void **state)
 
     assert_true(isinf(pays_from_ms(&p)));
     assert_non_null(strstr(pays_sentence(&p, text, sizeof text), "more requests a second on more cores"));
+    assert_non_null(strstr(text, "1.11 times slower"));
+    p.messages_ms = 0.01;
+    assert_non_null(strstr(pays_sentence(&p, text, sizeof text), "8.00 ms in one process: no difference; "));
     assert_true(json_is_false(json_object_get(json, "faster")));
     assert_true(json_is_null(json_object_get(json, "from_ms")));
     pays_sentence(&p, shorter, sizeof shorter);

@@ -179,6 +179,22 @@ static void missing_caches_are_told_with_a_command_that_works(void **state)
     assert_int_equal(notes(f), 0);
 }
 
+/* A cold start that is no longer taught: without a learner nobody else says it. */
+static void caches_that_never_come_are_told(void **state)
+{
+    struct fixture *f = *state;
+    static char redis[] = "unix:redis.sock";
+    int n;
+    f->built.n_caches = 0;
+    cache(f)->caches.built = cache(f)->caches.loaded = 0;
+    n = notes(f);
+    assert_int_equal(n, 1);
+    expect(f, n, "cache0 has no caches and learns none");
+    f->p.redis.endpoint = redis;
+    f->p.updates.learn = true;
+    assert_int_equal(notes(f), 0);
+}
+
 static void the_dead_say_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -245,6 +261,7 @@ int main(void)
         test(those_that_wait_are_noted),
         test(caches_of_another_model_on_disk_ask_for_a_build),
         test(missing_caches_are_told_with_a_command_that_works),
+        test(caches_that_never_come_are_told),
         test(the_dead_say_nothing),
         test(where_requests_go_is_told_of_each_door),
         test(a_report_says_the_same),
