@@ -352,9 +352,11 @@ static int shift(struct rollout *r, struct error *e)
 
     if (rc || r->why[0] || r->data || r->shift.total.both)
         return rc;
-    return error_set(e, FL_UNAVAILABLE,
-                     "clients have sent no requests that could be compared: wait longer (--step-time), "
-                     "compare more of them (--mirror), or ask some yourself (--data)");
+    return error_set(
+        e, FL_UNAVAILABLE,
+        "clients have sent no requests that could be compared: wait longer (--step-time), "
+        "compare more of them (--mirror), or ask some yourself (--data); the pipeline serves what it "
+        "did");
 }
 
 /* The pipeline beside, from its beginning to its end. */

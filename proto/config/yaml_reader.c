@@ -182,6 +182,15 @@ static void locate(const char *text, size_t size, size_t offset, size_t *line, s
     }
 }
 
+/* Is there a tab? What libyaml says of one that indents tells nobody to look for it. */
+static bool is_tab(const char *text, size_t size, size_t line, size_t column)
+{
+    size_t at_line = 1, at = 0;
+    while (at < size && at_line < line)
+        at_line += text[at++] == '\n';
+    return at + column - 1 < size && text[at + column - 1] == '\t';
+}
+
 static int parser_error(const yaml_parser_t *parser, const char *text, size_t size, struct walk *w)
 {
     size_t line = parser->problem_mark.line + 1, column = parser->problem_mark.column + 1;
@@ -192,6 +201,9 @@ static int parser_error(const yaml_parser_t *parser, const char *text, size_t si
         return error_set(w->e, FL_CONFIG, "--set %s: not valid YAML: %s", w->path, problem);
     if (parser->error == YAML_READER_ERROR)
         locate(text, size, parser->problem_offset, &line, &column);
+    if (is_tab(text, size, line, column))
+        return error_set(w->e, FL_CONFIG, "%s:%zu:%zu: not valid YAML: a tab: indent with blanks", w->name,
+                         line, column);
     return error_set(w->e, FL_CONFIG, "%s:%zu:%zu: not valid YAML: %s%s%s", w->name, line, column, problem,
                      parser->context ? " " : "", parser->context ? parser->context : "");
 }

@@ -205,6 +205,19 @@ static void tell_what_was_true(struct harness *h, const struct traffic *t)
     assert_said("1 lines left out");
 }
 
+/* The manifest of a cold start names exits, and no caches that could be judged. */
+static void evaluates_the_network_alone(struct harness *h)
+{
+    char line[4 * HARNESS_PATH];
+    const char *dir = harness_dir(h);
+    snprintf(line, sizeof line, "%.400s/freezeline generate --count 20 --seed 6 --output %.400s/e.bin 2>&1",
+             tool_folder(), dir);
+    assert_int_equal(shell(line), 0);
+    snprintf(line, sizeof line, "--data cifar10:%.300s/e.bin", dir);
+    tool_ok(h, "eval", line);
+    assert_said("20 requests, to the network alone: no caches are built yet");
+}
+
 /* What bench writes, feedback reads. */
 static void bench_tells_what_the_data_say(struct harness *h)
 {
@@ -297,6 +310,7 @@ static void caches_come_of_traffic_alone(void **state)
     assert_said("time the exits: ");
     assert_said("cold start");
     assert_said("at most 5 points of agreement lost, certainty 80%");
+    evaluates_the_network_alone(h);
     assert_learns(h);
     open_client(t, h);
     assert_int_equal(send_requests(t, 2 * ROUND), 0); /* nothing is certified */

@@ -320,6 +320,7 @@ static void test_without_live_requests_nothing_is_taken(void **state)
     edit(h, "block1.out", "block2.out");
     assert_int_equal(tool(h, "rollout", "--steps 10 --step-time 1"), 1);
     assert_said("clients have sent no requests that could be compared");
+    assert_said("the pipeline serves what it did");
     end_world(h);
 }
 

@@ -359,6 +359,7 @@ static void test_bad_yaml(void **state)
 {
     refused("", "p.yaml: the file is empty");
     refused("model: m\n  x: [\n", "p.yaml:2:4: not valid YAML");
+    refused("model: m\nbroker:\n\tretries: 3\n", "p.yaml:3:1: not valid YAML: a tab: indent with blanks");
     refused("model: m\nmodel: n\n", "p.yaml:2:1: key `model` is there twice");
     refused("model: m\n---\nmodel: n\n", "second document");
     refused("model: m\nstages: &a\n  - {replicas: *a}\n", "an alias leads back");
