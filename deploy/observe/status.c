@@ -299,7 +299,9 @@ static void print_built(const struct promise_record *built)
 {
     char text[PROMISE_TEXT_BYTES];
 
-    if (built->promised && built->n_caches)
+    if (!built->n_caches) /* none, or those of a cold start */
+        return;
+    if (built->promised)
         printf("\nthe caches that were built promise: %s\n", promise_text(&built->promise.terms, text));
     if (built->asked[0])
         printf("the pipeline file asks for %s: build again\n", built->asked);

@@ -225,6 +225,8 @@ int process_spawn(struct process *out, char *const *argv, const char *log, int i
     sigaction(SIGHUP, &before, NULL);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
+    if (rc == ENOENT && !strchr(argv[0], '/') && !access(log, F_OK))
+        return error_set(e, FL_NOT_FOUND, "cannot start %s: no folder of PATH has it; install it", argv[0]);
     if (rc)
         return error_set(e, rc == ENOENT ? FL_NOT_FOUND : FL_IO, "cannot start %s (log %s): %s", argv[0], log,
                          strerror(rc));

@@ -68,6 +68,8 @@ static enum served_caches state_of(const struct served *s, const struct process_
 
 static void take_services(struct served *out, const struct status_reply *r, const struct pipeline *p)
 {
+    for (int i = 0; i < r->n_processes; i++)
+        out->learns |= r->process[i].role == ROLE_LEARNER;
     for (int i = 0; i < r->n_processes && out->n_services < PIPELINE_MAX_CACHES; i++) {
         const struct process_status *from = &r->process[i];
         struct served_service *to = &out->service[out->n_services];
@@ -182,7 +184,7 @@ static int note_service(const struct served *s, int i, const struct pipeline *p,
                  c->index, p->state, p->path, c->index);
         return 1;
     case SERVED_CACHES_COLD:
-        if (pipeline_learns(p))
+        if (s->learns || pipeline_learns(p))
             return 0; /* its learner tells how far it is */
         snprintf(note, SERVED_NOTE_BYTES,
                  "cache%u has no caches and learns none: every request runs to the end (`freezeline build` "

@@ -39,6 +39,7 @@ struct served_service {
 struct served {
     enum served_file file;
     bool ready;  /* the broker says so */
+    bool learns; /* it knows a learner */
     bool stages; /* some stage worker told what it serves: */
     uint8_t model[DIGEST_BYTES], identity[DIGEST_BYTES], plan[DIGEST_BYTES];
     int n_waiting; /* stage workers of another plan, that wait */

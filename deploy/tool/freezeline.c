@@ -69,13 +69,26 @@ static void print_help(const char *way)
         told, N_COMMANDS, way);
 }
 
+/* What other tools call it: `stop` is no slip of `top`. NULL: nothing that we know. */
+static const char *same_elsewhere(const char *word)
+{
+    static const char *const words[][2] = {{"start", "up"},      {"serve", "up"},  {"stop", "down"},
+                                           {"predict", "infer"}, {"ps", "status"}, {"train", "build"}};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strcmp(word, words[i][0]))
+            return words[i][1];
+    return NULL;
+}
+
 static int unknown_command(const char *word)
 {
-    const char *name[N_COMMANDS], *near;
+    const char *name[N_COMMANDS], *near = same_elsewhere(word);
 
     for (int i = 0; i < N_COMMANDS; i++)
         name[i] = commands[i].name;
-    near = nearest_word(word, name, N_COMMANDS);
+    if (!near)
+        near = nearest_word(word, name, N_COMMANDS);
     if (near)
         fprintf(stderr, "freezeline: unknown command '%s'; did you mean '%s'?\n", word, near);
     else

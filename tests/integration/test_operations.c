@@ -600,7 +600,9 @@ static void test_a_failed_start_says_why(void **state)
     snprintf(line, sizeof line, "PATH=/nowhere %s/freezeline up -c %s --set redis.managed=true 2>&1",
              tool_folder(), harness_config(h));
     assert_int_equal(shell(line), 1);
-    assert_said("redis failed to start: freezeline supervise: cannot start redis-server");
+    assert_said(
+        "redis failed to start: freezeline supervise: cannot start redis-server: no folder of PATH has "
+        "it; install it");
     assert_false(file_exists(h, "run/supervisor.pid"));
     assert_int_equal(tool(h, "up", "--set redis.managed=true --set redis.endpoint=127.0.0.1:7777"), 2);
     assert_said("has a unix socket, not 127.0.0.1:7777");

@@ -90,6 +90,7 @@ static void test_usage(void **state)
         {"", 2, "--help"},
         {"inspct m.onnx", 2, "did you mean 'inspect'?"},
         {"xyzzy", 2, "unknown command 'xyzzy'"},
+        {"stop", 2, "did you mean 'down'?"},
         {"inspect", 2, "MODEL.onnx is missing"},
         {"inspect a b", 2, "unexpected argument 'b'"},
         {"up my.yaml", 2, "did you mean -c my.yaml?"},

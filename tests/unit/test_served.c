@@ -190,6 +190,9 @@ static void caches_that_never_come_are_told(void **state)
     n = notes(f);
     assert_int_equal(n, 1);
     expect(f, n, "cache0 has no caches and learns none");
+    add(f, ROLE_LEARNER, "ready", 1);
+    assert_int_equal(notes(f), 0);
+    f->reply.n_processes--;
     f->p.redis.endpoint = redis;
     f->p.updates.learn = true;
     assert_int_equal(notes(f), 0);
