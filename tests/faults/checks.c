@@ -3,7 +3,8 @@
 
 #include "base/clock.h"
 
-#define WAITS_MS 40 /* for a worker, where one is there */
+#define WAITS_MS      40 /* for a worker, where one is there; and .. */
+#define WAIT_MESSAGES 8  /* .. so many times what a message takes: others are in front */
 
 static void check_workers(const struct checks *c, const struct dispatch *d)
 {
@@ -27,12 +28,13 @@ static void check_waiting(const struct checks *c, const struct dispatch *d, int 
 {
     const struct request_entry *e = requests_first(d->requests, REQUESTS_WAITING);
     uint64_t time = world_clock(c->world, c->story->setting.host_of_broker[broker], world_now(c->world)),
-             since;
+             since, most = WAITS_MS * NS_PER_MS;
+    most += WAIT_MESSAGES * (c->story->setting.spike_us + c->story->setting.beside_us) * NS_PER_US;
     if (!e)
         return;
     since = e->sent_ns > e->received_ns ? e->sent_ns : e->received_ns;
     since = e->not_before_ns > since ? e->not_before_ns : since;
-    if (time > since + WAITS_MS * NS_PER_MS)
+    if (time > since + most)
         ledger_finds(c->ledger, world_now(c->world), "it waits though another way is open",
                      "request %llu for %.3f ms", (unsigned long long)e->client_id,
                      (double)(time - since) / 1e6);

@@ -205,7 +205,7 @@ static bool on_read(void *arg, const struct world_process *who, struct message *
     struct error e;
     if (p->tells)
         retell(now(p), who, m);
-    if (m->type == MESSAGE_OUTCOME)
+    if (m->type == MESSAGE_OUTCOME && who->role == ROLE_CACHE) /* a stranger may have the place of several */
         ledger_outcome(&p->ledger, who, &m->outcome, now(p));
     if (!p->story->setting.codec || hostile_recode(&p->hostile, m, &e))
         return true;

@@ -25,12 +25,13 @@ skipped() { # PART WHY
     echo "skipped: $2"
     echo "[  SKIPPED ] $1"
 }
-within() { # SECONDS COMMAND ...: it succeeds in that time; else its last words are shown
-    tries=$(($1 * 5))
+within() { # SECONDS COMMAND ...: it succeeds in that time, or at one of ten tries; else its last words are shown
+    tries=10
+    give_up=$(($(date +%s) + $1))
     shift
     until "$@" >"$work/tried" 2>&1; do
         tries=$((tries - 1))
-        [ $tries -gt 0 ] || {
+        [ $tries -gt 0 ] || [ "$(date +%s)" -lt $give_up ] || {
             cat "$work/tried"
             return 1
         }

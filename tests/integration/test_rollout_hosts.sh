@@ -42,6 +42,8 @@ asks() {
         --data 'npy:$work/asked.npy' --no-warm-up --duration 3600 --json" >"$work/bench.json" 2>"$work/bench.err" &
 }
 in_flight() { fl status -c "$two" --json | grep -Eq '"answered": *[1-9]'; }
+# Where they have given up nothing is handed on, and all that follows would wait as long as it may.
+still_ask() { kill -0 $clients || { cat "$work/bench.json" "$work/bench.err" && return 1; }; }
 none_failed() {
     $world exec 0 kill -INT "$(cat "$work/clients")"
     within 60 sh -c "! kill -0 $clients" && cat "$work/bench.json" && grep -q '"errors": 0,' "$work/bench.json" &&
@@ -64,6 +66,7 @@ check "clients ask" within 60 in_flight
 
 live="--step-time 60 --slower 10000"
 worse_is_left() {
+    still_ask || return 1
     before=$(workers)
     printf '\000\000\172\104' | dd of="$work/net.onnx" bs=1 seek=41527 conv=notrunc && # class 3 in everything
         ! fl rollout -c "$two" --steps 0.0001,50 --mirror 99 $live >"$work/said" 2>&1 && cat "$work/said" &&
@@ -76,6 +79,7 @@ port_in_use() {
         grep -q 'somebody listens there already' "$work/said" && alone_on_hosts
 }
 begins() { # one that does not end; waits until clients are answered by it
+    still_ask || return 1
     $world exec 0 sh -c "echo \$\$ >'$work/rollout'; exec '$build/freezeline' rollout -c '$two' --steps 90 \
         --step-time 600 --step-requests 1000000 --slower 10000 --tolerance 100 --lease 5" >"$work/began" 2>&1 &
     within 60 handed_on || {
@@ -88,6 +92,7 @@ killed_leaves_nothing() {
     begins && $world exec 0 kill -9 "$(cat "$work/rollout")" && within 60 alone_on_hosts
 }
 better_is_taken() {
+    still_ask || return 1
     before=$(workers)
     fl rollout -c "$two" --steps 10,50,100 --step-requests 10 --mirror 40 --tolerance 50 $live --json >"$work/said" &&
         cat "$work/said" && grep -q '"applied": true' "$work/said" && alone_on_hosts && [ "$before" != "$(workers)" ] &&
@@ -107,6 +112,7 @@ check "a rollout that is killed leaves nothing" killed_leaves_nothing
 check "files that are no worse are taken" better_is_taken
 check "no request failed" none_failed
 asks
+clients=$!
 check "down ends what a killed rollout left" down_ends_what_was_killed
 check "no sanitizer has reported" no_reports 1 2
 finish
