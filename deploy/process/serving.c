@@ -157,7 +157,7 @@ int serving_check_sets(const struct serving *now, const struct argument_list *se
 
     for (; i < sets->n && same; i++) {
         char *set = pipeline_absolute_set(sets->item[i], NULL); /* as `up` keeps them */
-        same = false;
+        same = other = false;
         for (int k = 0; set && k < now->arguments.sets.n && !same; k++) {
             const char *has = now->arguments.sets.item[k];
             same = !strcmp(has, set);

@@ -6,6 +6,7 @@
 
 #include "tests/testing.h"
 #include "deploy/process/served.h"
+#include "deploy/process/serving.h"
 
 /* Digests here are told apart by their first byte. */
 struct fixture {
@@ -253,6 +254,27 @@ static void a_report_says_the_same(void **state)
     json_decref(root);
 }
 
+/* Each set that `apply` is given is judged by itself. */
+static void a_set_that_up_did_not_have_is_refused_by_its_own_reason(void **state)
+{
+    static const struct {
+        const char *set[2], *why; /* NULL: it is taken */
+    } given[] = {
+        {{"redis.managed=true", "broker.deadline_ms=2"}, NULL},
+        {{"redis.managed=true", "broker.deadline_ms=3"}, "another value by --set"},
+        {{"broker.deadline_ms=2", "broker.retries=1"}, "did not come up with it"},
+    };
+    struct serving now = {
+        .arguments.sets = {3, {"broker.deadline_ms=1", "broker.deadline_ms=2", "redis.managed=true"}}};
+    (void)state;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        const struct argument_list sets = {2, {given[i].set[0], given[i].set[1]}};
+        struct error e = {0};
+        assert_int_equal(serving_check_sets(&now, &sets, "P.yaml", &e), given[i].why ? FL_USAGE : FL_OK);
+        assert_true(!given[i].why || strstr(e.text, given[i].why));
+    }
+}
+
 int main(void)
 {
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -268,6 +290,7 @@ int main(void)
         test(the_dead_say_nothing),
         test(where_requests_go_is_told_of_each_door),
         test(a_report_says_the_same),
+        test(a_set_that_up_did_not_have_is_refused_by_its_own_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
