@@ -135,14 +135,24 @@ static void wait_no_more(struct world *w, struct cores *c, int thread)
     w->thread[thread].version++;
 }
 
+/* Of those that are not done in this very moment; NONE. */
+static int longest_running(const struct world *w, const struct cores *c)
+{
+    int longest = NONE;
+    for (int i = 0; i < c->n; i++) {
+        const struct thread *t = &w->thread[c->heap[i]];
+        if (t->finish > c->virtual_ns + DONE_NS && (longest == NONE || t->from < w->thread[longest].from))
+            longest = c->heap[i];
+    }
+    return longest;
+}
+
 /* Threads that have run longest wait until there are so many free cores, if there can be. */
 static void make_room(struct world *w, struct cores *c, double width)
 {
-    while (w->spec.costs.turn_ns > 0 && c->n && c->width + c->others + width > c->spec->cores) {
-        int longest = c->heap[0];
-        for (int i = 1; i < c->n; i++)
-            if (w->thread[c->heap[i]].from < w->thread[longest].from)
-                longest = c->heap[i];
+    int longest;
+    while (w->spec.costs.turn_ns > 0 && c->width + c->others + width > c->spec->cores &&
+           (longest = longest_running(w, c)) != NONE) {
         leave(w, c, longest);
         wait_for_turn(w, c, longest);
     }
