@@ -273,6 +273,7 @@ test: deps ## set everything up and run all tests
 	$(MAKE) --no-print-directory $(PARALLEL) SANITIZE=address,undefined check || rc=1; \
 	$(MAKE) --no-print-directory $(PARALLEL) SANITIZE=thread check-threads || rc=1; \
 	deploy/scripts/layers.sh || rc=1; \
+	tests/faults/test_planted.sh --fits || rc=1; \
 	tests/run.sh --sum && exit $$rc
 
 check: all $(UNIT) $(CONFORM) $(INTEGR) $(REPLAYS) $(FAULTS) $(if $(SANITIZE),,$(SIEGE_ALL) $(TABLED)) ## build and run all tests of one variant
