@@ -352,6 +352,8 @@ static void tick(struct load *l)
     if (now < l->tick_ns)
         return;
     l->tick_ns = now + LOAD_TICK_NS;
+    if (stood_still) /* what the server said meanwhile is still to be read */
+        l->heard_ns = now;
     if (l->tally->answered >= LOAD_KNOWN)
         l->fine_ns = histogram_quantile(&l->tally->latency, 0.5) / 100;
     if (!l->begin_ns && now >= l->start_ns + (uint64_t)(l->o->warmup_s * NS_PER_S)) {
