@@ -19,9 +19,8 @@
 #include "turns.h"
 #include "stages/place/placement.h"
 
-#define QUANTILES 99
-#define ASKED_LEAST \
-    0.5 /* look-up messages per request: each request that comes alone is looked up at an exit */
+#define QUANTILES   99
+#define ASKED_LEAST 0.5 /* look-up messages per request that comes alone, where a service is asked */
 
 struct measuring {
     const struct pipeline *pipeline;

@@ -71,9 +71,8 @@ struct measured {
     char model[MEASURED_NAME_BYTES], machine[MEASURED_NAME_BYTES];
     char digest[DIGEST_TEXT_BYTES]; /* of the model's file */
     int threads, cores;
-    double all_busy; /* speed of each core when all compute, relative to one alone */
-    double
-        reference_us; /* one input through the whole model in one process, at the speed of all these times */
+    double all_busy;     /* speed of each core when all compute, relative to one alone */
+    double reference_us; /* one input through the whole model in one process, at the speed of this file */
     double input_bytes, answer_bytes;
     int n_cuts, n_batches, n_exits, n_wakes, n_colds;
     struct measured_cut cut[MEASURED_MAX_CUTS];

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "numbers/samples.h"
 #include "numbers/shuffle.h"
-#include "system/limits.h"
 
 #define WAKES    300
 #define LEAST_US 500 /* of computing, so that a scheduler sees who computes */

@@ -5,8 +5,8 @@
 #include "measured.h"
 
 /* Keeps all cores that this process may use busy, and wakes a thread again and again that then computes for
- * work_us. Sets m->cost.turn to what it waited at most, but
- * for one time in twenty. Takes one to three seconds. */
+ * work_us. Sets m->cost.turn to what it waited at most, but for one time in twenty. Takes one to three
+ * seconds. */
 int turns_measure(struct measured *m, double work_us, struct error *e);
 
 #endif

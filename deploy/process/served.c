@@ -254,12 +254,10 @@ void served_where(const struct pipeline *p, FILE *to)
     size_t n = json_array_size(list);
 
     fputs("requests go to ", to);
-    for (size_t i = 0; i < n; i++)
-        fprintf(to, "%s%s",
-                !i           ? ""
-                : i == n - 1 ? " and "
-                             : ", ",
-                json_string_value(json_array_get(list, i)));
+    for (size_t i = 0; i < n; i++) {
+        const char *after = i + 1 == n ? "" : i + 2 == n ? " and " : ", ";
+        fprintf(to, "%s%s", json_string_value(json_array_get(list, i)), after);
+    }
     json_decref(list);
 }
 

@@ -36,9 +36,9 @@ struct simulating {
         int stage;
     } stage_of[PIPELINE_MAX_STAGES];
     uint64_t first_request; /* the broker's number of the first one; 0: none yet */
-    bool slept[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS]; /* a stage worker, since its last batch */
-    double cold[PIPELINE_MAX_STAGES]
-               [PIPELINE_MAX_REPLICAS]; /* what the batch in hand takes longer for that */
+    /* Of a stage worker: it slept since its last batch; what the batch in hand takes longer for that. */
+    bool slept[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS];
+    double cold[PIPELINE_MAX_STAGES][PIPELINE_MAX_REPLICAS];
 
     /* counting */
     bool counting, is_over;

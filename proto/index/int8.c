@@ -193,22 +193,26 @@ struct standard {
     int cells, features;
 };
 
-static INLINE float largest_standardised(const float *x, const struct standard *t)
+/* q = z / s + INT8_ZERO of z = (x - mean) * scale. */
+static INLINE float standardise_loop(const float *x, const struct standard *t, uint8_t *q)
 {
+    int n = t->cells * t->features;
     int32_t most = 0;
-    for (int c = 0; c < t->cells; c++, x += t->features)
+    float s, per;
+    for (int at = 0; at < n; at += t->features)
         for (int i = 0; i < t->features; i++) {
-            int32_t m = magnitude((x[i] - t->mean[i]) * t->scale[i]);
+            int32_t m = magnitude((x[at + i] - t->mean[i]) * t->scale[i]);
             most = m > most ? m : most;
         }
-    return of_bits(most);
-}
-
-static INLINE void round_standardised(const float *x, const struct standard *t, float per, uint8_t *q)
-{
-    for (int c = 0; c < t->cells; c++, x += t->features, q += t->features)
+    per = 127 / of_bits(most);
+    if (!has_scale(of_bits(most), 127, &s)) {
+        memset(q, INT8_ZERO, (size_t)n);
+        return s;
+    }
+    for (int at = 0; at < n; at += t->features)
         for (int i = 0; i < t->features; i++)
-            q[i] = (uint8_t)(int)((x[i] - t->mean[i]) * t->scale[i] * per + (INT8_ZERO + 0.5f));
+            q[at + i] = (uint8_t)(int)((x[at + i] - t->mean[i]) * t->scale[i] * per + (INT8_ZERO + 0.5f));
+    return s;
 }
 
 static INLINE void floats_loop(const int32_t *y, const int32_t *sum, int32_t zero, float s,
@@ -234,14 +238,9 @@ AVX2 static void floats_avx2(const int32_t *y, const int32_t *sum, int32_t zero,
     floats_loop(y, sum, zero, s, scale, bias, n, out);
 }
 
-AVX2 static float largest_avx2(const float *x, const struct standard *t)
+AVX2 static float standardise_avx2(const float *x, const struct standard *t, uint8_t *q)
 {
-    return largest_standardised(x, t);
-}
-
-AVX2 static void standardise_avx2(const float *x, const struct standard *t, float per, uint8_t *q)
-{
-    round_standardised(x, t, per, q);
+    return standardise_loop(x, t, q);
 }
 
 /* Of a multiple of 16 features. Numbers that are standardised already have no mean. */
@@ -253,65 +252,45 @@ AVX512 static INLINE __m512 z_avx512(const float *x, const struct standard *t, i
     return _mm512_mul_ps(_mm512_sub_ps(v, _mm512_loadu_ps(t->mean + i)), _mm512_loadu_ps(t->scale + i));
 }
 
-AVX512 static INLINE float largest_wide(const float *x, const struct standard *t)
+AVX512 static INLINE float round_wide(const float *x, const struct standard *t, float parts, float zero,
+                                      uint8_t *q)
 {
     const __m512i all_but_sign = _mm512_set1_epi32(0x7fffffff);
+    const __m512 half = _mm512_set1_ps(zero + 0.5f);
+    int n = t->cells * t->features;
     __m512i most = _mm512_setzero_si512();
-    for (int c = 0; c < t->cells; c++, x += t->features)
-        for (int i = 0; i < t->features; i += 16)
-            most = _mm512_max_epi32(most,
-                                    _mm512_and_si512(_mm512_castps_si512(z_avx512(x, t, i)), all_but_sign));
-    return of_bits(_mm512_reduce_max_epi32(most));
-}
-
-AVX512 static INLINE void bytes_wide(const float *x, const struct standard *t, float per, float zero,
-                                     uint8_t *q)
-{
-    const __m512 all = _mm512_set1_ps(per), half = _mm512_set1_ps(zero + 0.5f);
-    for (int c = 0; c < t->cells; c++, x += t->features, q += t->features)
+    __m512 per;
+    float s;
+    for (int at = 0; at < n; at += t->features)
         for (int i = 0; i < t->features; i += 16) {
-            __m512 y = _mm512_add_ps(_mm512_mul_ps(z_avx512(x, t, i), all), half);
-            _mm_storeu_si128((__m128i *)(void *)(q + i), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(y)));
+            __m512i z = _mm512_castps_si512(z_avx512(x + at, t, i));
+            most = _mm512_max_epi32(most, _mm512_and_si512(z, all_but_sign));
         }
+    per = _mm512_set1_ps(parts / of_bits(_mm512_reduce_max_epi32(most)));
+    if (!has_scale(of_bits(_mm512_reduce_max_epi32(most)), parts, &s)) {
+        memset(q, (int)zero, (size_t)n);
+        return s;
+    }
+    for (int at = 0; at < n; at += t->features)
+        for (int i = 0; i < t->features; i += 16) {
+            __m512 y = _mm512_add_ps(_mm512_mul_ps(z_avx512(x + at, t, i), per), half);
+            _mm_storeu_si128((__m128i *)(void *)(q + at + i), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(y)));
+        }
+    return s;
 }
 
-AVX512 static float largest_avx512(const float *x, const struct standard *t)
+AVX512 static float standardise_avx512(const float *x, const struct standard *t, uint8_t *q)
 {
-    return largest_wide(x, t);
-}
-
-AVX512 static void standardise_avx512(const float *x, const struct standard *t, float per, uint8_t *q)
-{
-    bytes_wide(x, t, per, INT8_ZERO, q);
+    return round_wide(x, t, 127, INT8_ZERO, q);
 }
 
 AVX512 static float round_avx512(const float *x, int n, float parts, float zero, uint8_t *q)
 {
     const struct standard as_it_is = {NULL, NULL, 1, n};
-    float most = largest_wide(x, &as_it_is), s;
-    if (has_scale(most, parts, &s))
-        bytes_wide(x, &as_it_is, parts / most, zero, q);
-    else
-        memset(q, (int)zero, (size_t)n);
-    return s;
+    return round_wide(x, &as_it_is, parts, zero, q);
 }
 
 #endif
-
-/* The loops for this CPU and so many features. */
-static void loops(int features, float (**most)(const float *, const struct standard *),
-                  void (**to)(const float *, const struct standard *, float, uint8_t *))
-{
-    *most = largest_standardised;
-    *to = round_standardised;
-#if defined(__x86_64__)
-    if (int8_level() >= INT8_AVX2) {
-        bool wide = int8_level() >= INT8_VNNI && features % 16 == 0;
-        *most = wide ? largest_avx512 : largest_avx2;
-        *to = wide ? standardise_avx512 : standardise_avx2;
-    }
-#endif
-}
 
 static float round_bytes(const float *x, int n, float parts, float zero, uint8_t *q)
 {
@@ -338,15 +317,13 @@ float int8_round_standardised(const float *x, const float *mean, const float *sc
                               uint8_t *q)
 {
     const struct standard t = {mean, scale, cells, features};
-    float (*most_of)(const float *, const struct standard *), most, s;
-    void (*to_bytes)(const float *, const struct standard *, float, uint8_t *);
-    loops(features, &most_of, &to_bytes);
-    most = most_of(x, &t);
-    if (has_scale(most, 127, &s))
-        to_bytes(x, &t, 127 / most, q);
-    else
-        memset(q, INT8_ZERO, (size_t)cells * (size_t)features);
-    return s;
+#if defined(__x86_64__)
+    if (int8_level() >= INT8_VNNI && features % 16 == 0)
+        return standardise_avx512(x, &t, q);
+    if (int8_level() >= INT8_AVX2)
+        return standardise_avx2(x, &t, q);
+#endif
+    return standardise_loop(x, &t, q);
 }
 
 void int8_floats(const struct int8_rows *w, int from, int n, const int32_t *y, float s, bool has_signs,

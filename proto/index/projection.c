@@ -327,11 +327,14 @@ void projection_embed(const struct projection *p, const float *x, int n, float *
                       bool *finite)
 {
     int features = projection_features(p);
-    for (int i = 0; i < n && !p->rounded; i++)
-        finite[i] = projection_standardise(p, x + (size_t)i * (size_t)p->dim, z + (size_t)i * (size_t)p->dim);
-    if (!p->rounded)
+    if (!p->rounded) {
+        for (int i = 0; i < n; i++)
+            finite[i] =
+                projection_standardise(p, x + (size_t)i * (size_t)p->dim, z + (size_t)i * (size_t)p->dim);
         projection_apply(p, z, n, h, room);
-    for (int i = 0; i < n && p->rounded; i++, x += p->dim, h += p->nodes) {
+        return;
+    }
+    for (int i = 0; i < n; i++, x += p->dim, h += p->nodes) {
         float scale =
             int8_round_standardised(x, p->mean, p->scale, p->dim / features, features, (uint8_t *)room);
         finite[i] = isfinite(scale);
