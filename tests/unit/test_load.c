@@ -2,7 +2,11 @@
 #include "tests/testing.h"
 #include "deploy/load/load.h"
 #include "deploy/data/npy.h"
+#include "deploy/load/precedence.h"
 #include "fake_server.h"
+
+#include <sched.h>
+#include <sys/resource.h>
 
 #define RECORDS 40
 
@@ -490,9 +494,36 @@ static void test_the_whole_model_in_this_process(void **state)
     pipeline_free(p);
 }
 
+static void *note_policy(void *policy)
+{
+    *(int *)policy = sched_getscheduler(0);
+    return NULL;
+}
+
+/* Where the system allows it. */
+static void test_the_sender_goes_first(void **state)
+{
+    const struct sched_param least = {.sched_priority = 1}, none = {0};
+    bool allowed = !sched_setscheduler(0, SCHED_FIFO, &least);
+    int niceness = getpriority(PRIO_PROCESS, 0), before, of_thread = -1;
+    pthread_t thread;
+
+    (void)state;
+    assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &none), 0);
+    before = precedence_raise();
+    assert_int_equal(sched_getscheduler(0), allowed ? SCHED_FIFO : SCHED_OTHER);
+    assert_int_equal(pthread_create(&thread, NULL, note_policy, &of_thread), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(of_thread, sched_getscheduler(0));
+    precedence_restore(before);
+    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), niceness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_sender_goes_first),
         cmocka_unit_test(test_every_request_is_counted_once),
         cmocka_unit_test(test_many_clients_are_one_load),
         cmocka_unit_test(test_answers_are_heard),

@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "deploy/load/arrivals.h"
+#include "deploy/load/precedence.h"
 #include "link/link.h"
-#include "system/slice.h"
 
 #define MOST_WAIT_MS 20
 #define GRACE_NS     (2 * NS_PER_S)
@@ -126,7 +126,7 @@ static void *run(void *arg)
     struct steady_load *l = arg;
     struct pollfd fd = {.fd = client_fd(l->client), .events = POLLIN};
 
-    slice_short(true); /* what it waits for a core would count as the pipeline's time */
+    precedence_raise(); /* what it waits for a core would count as the pipeline's time */
     while (!l->stop) {
         uint64_t until = send_due(l, clock_ns()), now = clock_ns(), most = now + MOST_WAIT_MS * NS_PER_MS;
         struct timespec t = {0};
