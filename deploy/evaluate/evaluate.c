@@ -87,7 +87,7 @@ static json_t *exit_json(const struct eval *v, int i)
     json_object_set_new(o, "entries", json_integer(x->info.entries));
     json_object_set_new(o, "projection_bytes", json_integer((json_int_t)x->info.projection_bytes));
     json_object_set_new(o, "index_bytes", json_integer((json_int_t)x->info.index_bytes));
-    json_object_set_new(o, "threshold", report_number(x->info.threshold));
+    json_object_set_new(o, "threshold", report_rounded(x->info.threshold, 7));
     return o;
 }
 

@@ -165,6 +165,14 @@ static void note_nothing_built(const struct pipeline *p)
                                  : "; with Redis and updates.learn they would be learned from live traffic");
 }
 
+static bool none_certified(const struct manifest *m)
+{
+    for (int i = 0; i < m->n_exits; i++)
+        if (m->exit[i].file[0])
+            return false;
+    return m->cold;
+}
+
 static void note_caches(const struct up *u)
 {
     const struct pipeline *p = u->pipeline;
@@ -176,7 +184,13 @@ static void note_caches(const struct up *u)
             note_cold_start(p);
         else if (access(path, F_OK))
             note_nothing_built(p);
-        else if (!manifest_load(m, path, NULL) && manifest_ahead_s(m))
+        else if (manifest_load(m, path, NULL))
+            ; /* the processes say what is wrong with it */
+        else if (none_certified(m))
+            fprintf(stderr,
+                    "no caches are certified yet: they are learned from live traffic, and until then every "
+                    "request runs to the end\n");
+        else if (manifest_ahead_s(m))
             fprintf(stderr,
                     "freezeline up: %s says that it was built %llu s from now: the clock here is late, or "
                     "that of the "

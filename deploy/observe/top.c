@@ -10,6 +10,7 @@
 #include "client/client.h"
 #include "deploy/tool/command.h"
 #include "deploy/tool/interrupt.h"
+#include "deploy/tool/keypress.h"
 #include "deploy/model/model_shape.h"
 #include "deploy/tool/report.h"
 #include "epoch_report.h"
@@ -23,11 +24,12 @@
 
 #define BAR_CELLS   40
 #define TOP_WAIT_MS 1000
+#define STEP_MS     50
 #define LAST_EVENTS 5 /* of the caches' history */
 
 static const struct usage usage = {
     .command = "top",
-    .summary = "Shows the running pipeline: rates, who answers, queues, cache epochs. Ctrl-C ends it.",
+    .summary = "Shows the running pipeline: rates, who answers, queues, cache epochs. q or Ctrl-C ends it.",
     .notes = "Rates and shares are over the last interval. Without a terminal, or with --once or --json,\n"
              "it shows one interval and ends.\n\n"
              "example:\n"
@@ -37,6 +39,7 @@ static const struct usage usage = {
 struct top {
     struct pipeline_arguments where;
     bool once, json, learning;
+    bool over; /* the user has asked for it */
     const char *plot;
     struct learning_picture *picture;
     double interval_s, duration_s;
@@ -229,8 +232,8 @@ static int next(struct top *t, struct error *e)
     struct status_reply *old = t->before;
     int rc;
 
-    for (int i = 0; i < (int)(t->interval_s * 20) && !interrupt_seen(); i++)
-        usleep(50000);
+    for (int i = 0; i < (int)(t->interval_s * 1e3 / STEP_MS) && !t->over; i++)
+        t->over = keypress_wait(STEP_MS) == 'q' || interrupt_seen();
     t->before = t->now;
     t->now = old;
     if (!(rc = client_status(t->client, TOP_WAIT_MS, t->now, e)))
@@ -243,14 +246,16 @@ static int watch(struct top *t, struct error *e)
     uint64_t end = clock_ns() + (uint64_t)(t->duration_s * NS_PER_S);
     int rc = FL_OK;
 
+    keypress_begin();
     printf("\033[?25l\033[2J");
-    while (!rc && !interrupt_seen() && (t->duration_s <= 0 || clock_ns() < end)) {
+    while (!rc && !t->over && (t->duration_s <= 0 || clock_ns() < end)) {
         if (!(rc = next(t, e)))
             rc = redraw(t, e);
         fflush(stdout);
     }
     printf("\033[?25h");
     fflush(stdout);
+    keypress_end();
     return rc;
 }
 
@@ -274,7 +279,7 @@ static int top(struct top *t, struct error *e)
     do
         if ((rc = next(t, e)))
             return rc;
-    while (t->learning && !t->once && !interrupt_seen() && clock_ns() < end);
+    while (t->learning && !t->once && !t->over && clock_ns() < end);
     if (t->json)
         return print_json(t, e);
     print_picture(stdout, t);

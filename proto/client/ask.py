@@ -10,7 +10,12 @@ import sys
 import time
 import numpy as np
 import zmq
-import freezeline_pb2 as messages
+try:
+    import freezeline_pb2 as messages
+except ImportError as missing:
+    if __name__ != "__main__":
+        raise
+    sys.exit(f"ask.py: {missing}. Make it beside this file: protoc --python_out=. freezeline.proto")
 
 
 UNAVAILABLE = 14  # a broker that cannot serve: another one may

@@ -95,10 +95,8 @@ static int open_links(struct client *c, const struct pipeline *p, struct error *
         if ((rc = link_open(&c->link[i], c->context, ZMQ_DEALER, FRAMES_CONNECT, c->broker[i].requests, &o,
                             NULL, &c->security, e)))
             return rc;
-        if (c->lanes && (fd = link_watch(&c->link[i])) < 0)
+        if (c->lanes && ((fd = link_watch(&c->link[i])) < 0 || !lanes_watch(c->lanes, fd)))
             return error_set(e, FL_IO, "cannot watch a broker: %s", zmq_strerror(errno));
-        if (c->lanes)
-            lanes_watch(c->lanes, fd);
     }
     return open_failover(c, e);
 }

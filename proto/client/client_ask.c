@@ -12,7 +12,8 @@
 #include "status_sum.h"
 
 #define REACH_MS 300
-#define AWAIT_MS 2000 /* for a connection, where it has no other bound */
+#define AWAIT_MS \
+    2000 /* for a connection, where it has no other bound; a handshake takes five ways to and fro */
 
 static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
 {
@@ -68,7 +69,7 @@ int ask_silence_error(struct client *c, const char *endpoint, int timeout_ms, st
         return error_set(e, FL_UNAVAILABLE, "the broker does not reply: %.400s", why.text);
     return error_set(
         e, FL_UNAVAILABLE, "the broker at %.150s %s", endpoint,
-        why_silent(e && c->security.mode == SECURITY_CURVE ? handshake(c, endpoint, wait_ms) : 0));
+        why_silent(e && c->security.mode == SECURITY_CURVE ? handshake(c, endpoint, AWAIT_MS) : 0));
 }
 
 /* While keys are rotated, nothing is queued for a broker that is not connected (socket.c): so it is waited

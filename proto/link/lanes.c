@@ -64,10 +64,11 @@ struct lanes {
 
 /* --- lanes --- */
 
-static void watch(struct lanes *l, int fd, uint32_t how, uint64_t what)
+/* False: the kernel is short of memory, or watches no more (errno). */
+static bool watch(struct lanes *l, int fd, uint32_t how, uint64_t what)
 {
     struct epoll_event event = {.events = EPOLLIN | how, .data.u64 = what};
-    epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event);
+    return !epoll_ctl(l->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
 /* What epoll tells apart: a door's listener, a lane, our eventfd. */
@@ -82,11 +83,12 @@ static int lane_add(struct lanes *l, int door, int fd)
         struct lane *a = &l->lane[i];
         if (a->state != LANE_FREE)
             continue;
+        if (!watch(l, fd, 0, (uint64_t)i))
+            return -1;
         memset(a, 0, sizeof *a);
         *a = (struct lane){
             .state = LANE_ASKS, .door = door, .fd = fd, .their_wake = -1, .serial = ++l->serial};
         l->n = i + 1 > l->n ? i + 1 : l->n;
-        watch(l, fd, 0, (uint64_t)i);
         return i;
     }
     return -1;
@@ -235,13 +237,12 @@ int lanes_new(struct lanes **out, struct error *e)
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    if (l->epoll < 0 || l->wake < 0 || l->timer < 0) {
+    if (l->epoll < 0 || l->wake < 0 || l->timer < 0 || !watch(l, l->wake, 0, WHAT_WAKE) ||
+        !watch(l, l->timer, 0, WHAT_TIME)) {
         int rc = error_set(e, FL_IO, "cannot wait for messages in shared memory: %s", strerror(errno));
         lanes_free(l);
         return rc;
     }
-    watch(l, l->wake, 0, WHAT_WAKE);
-    watch(l, l->timer, 0, WHAT_TIME);
     *out = l;
     return FL_OK;
 }
@@ -277,10 +278,18 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
     int fd;
     if (!greeting_address(endpoint, &at))
         return FL_OK;
-    if ((fd = greeting_listen(&at)) < 0)
-        return error_set(e, FL_IO, "no lane beside %s, messages go through the socket alone: %s: %s%s",
-                         endpoint, at.sun_path, strerror(errno),
-                         errno == EADDRINUSE ? " (remove what is there)" : "");
+    /* By edges: a connection that can't be accepted for want of descriptors must not keep us awake. */
+    fd = greeting_listen(&at);
+    if (fd < 0 || !watch(l, fd, EPOLLET, WHAT_DOOR | (uint64_t)door)) {
+        int rc =
+            error_set(e, FL_IO, "no lane beside %s, messages go through the socket alone: %s: %s%s", endpoint,
+                      at.sun_path, strerror(errno), errno == EADDRINUSE ? " (remove what is there)" : "");
+        if (fd >= 0) {
+            unlink(at.sun_path);
+            close(fd);
+        }
+        return rc;
+    }
     *d = (struct lane_door){.used = true,
                             .listens = true,
                             .reads = true,
@@ -293,8 +302,6 @@ int lanes_listen(struct lanes *l, int door, const char *endpoint, const struct l
                             .in_bytes = lane_ring_size(o->in_bytes),
                             .out_bytes = lane_ring_size(o->out_bytes),
                             .at = at};
-    /* By edges: a connection that can't be accepted for want of descriptors must not keep us awake. */
-    watch(l, fd, EPOLLET, WHAT_DOOR | (uint64_t)door);
     return FL_OK;
 }
 
@@ -335,9 +342,9 @@ static bool is_over(const struct lanes *l, struct lane *a, uint64_t now)
             (a->gone && (!l->door[a->door].reads || ring_is_empty(lane_in(a->memory)))));
 }
 
-void lanes_watch(struct lanes *l, int fd)
+bool lanes_watch(struct lanes *l, int fd)
 {
-    watch(l, fd, 0, WHAT_ELSE);
+    return watch(l, fd, 0, WHAT_ELSE);
 }
 
 bool lanes_heard(struct lanes *l)

@@ -53,8 +53,9 @@ void lanes_connect(struct lanes *l, int door, const char *endpoint, bool reads);
 int lanes_fd(const struct lanes *l);
 /* Of these, the one that messages in lanes make readable, and nothing else does. */
 int lanes_wake_fd(const struct lanes *l);
-/* Makes lanes_fd readable when this descriptor is, too. It must stay open as long as *l. */
-void lanes_watch(struct lanes *l, int fd);
+/* Makes lanes_fd readable when this descriptor is, too. It must stay open as long as *l. False: the kernel
+ * does not (errno). */
+bool lanes_watch(struct lanes *l, int fd);
 /* Has lanes_turn found one of those readable, since this was asked last? */
 bool lanes_heard(struct lanes *l);
 /* Accepts, connects again (now and then), lets go of who is gone. */

@@ -42,9 +42,8 @@ static int watch(struct worker_sockets *s, struct link *l, struct error *e)
     int fd;
     if (!s->lanes)
         return FL_OK;
-    if ((fd = link_watch(l)) < 0)
-        return error_set(e, FL_INTERNAL, "a socket has no descriptor: %s", zmq_strerror(errno));
-    lanes_watch(s->lanes, fd);
+    if ((fd = link_watch(l)) < 0 || !lanes_watch(s->lanes, fd))
+        return error_set(e, FL_INTERNAL, "a socket cannot be watched: %s", zmq_strerror(errno));
     return FL_OK;
 }
 

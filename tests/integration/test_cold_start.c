@@ -310,6 +310,9 @@ static void caches_come_of_traffic_alone(void **state)
     assert_said("time the exits: ");
     assert_said("cold start");
     assert_said("at most 5 points of agreement lost, certainty 80%");
+    tool_ok(h, "down", "");
+    tool_ok(h, "up", "");
+    assert_said("no caches are certified yet");
     evaluates_the_network_alone(h);
     assert_learns(h);
     open_client(t, h);

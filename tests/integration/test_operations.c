@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <termios.h>
 
 #include "system/confine.h"
 
@@ -301,6 +302,35 @@ static void test_a_closed_terminal_ends_all(void **state)
     assert_false(process_alive(&supervisor));
     assert_false(file_exists(h, "run/stage0.0.pid"));
     assert_false(file_exists(h, "sock/requests"));
+    finish(h);
+}
+
+/* In a terminal `top` draws until it is asked to end, and leaves the terminal as it was. */
+static void test_top_ends_by_a_key(void **state)
+{
+    struct harness *h = harness_new(NULL, yaml);
+    struct termios before, after;
+    char path[HARNESS_PATH];
+    int terminal, status;
+    pid_t pid;
+
+    snprintf(path, sizeof path, "%s/freezeline", tool_folder());
+    tool_ok(h, "up", "");
+    pid = forkpty(&terminal, NULL, NULL, NULL);
+    if (!pid) {
+        execl(path, path, "top", "-c", harness_config(h), (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(tcgetattr(terminal, &before), 0);
+    read_until(terminal, "who answered");
+    assert_int_equal(write(terminal, "xq", 2), 2);
+    read_until(terminal, "\033[?25h");
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(tcgetattr(terminal, &after), 0);
+    assert_int_equal(after.c_lflag, before.c_lflag);
+    close(terminal);
+    tool_ok(h, "down", "");
     finish(h);
 }
 
@@ -713,6 +743,7 @@ int main(void)
         cmocka_unit_test(test_a_hang_up_opens_logs_again),
         cmocka_unit_test(test_a_dead_supervisor_shows),
         cmocka_unit_test(test_a_closed_terminal_ends_all),
+        cmocka_unit_test(test_top_ends_by_a_key),
         cmocka_unit_test(test_an_interrupted_down_stops_nothing),
         cmocka_unit_test(test_who_hangs_is_started_again),
         cmocka_unit_test(test_removed_sockets_come_back),
