@@ -6,12 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arrival.h"
 #include "base/clock.h"
 #include "system/limits.h"
 #include "system/notify.h"
 #include "base/mishap.h"
+#include "system/core_board.h"
 #include "system/slice.h"
 #include "keys/keys.h"
 #include "wire/accept.h"
@@ -45,6 +47,8 @@ struct broker {
     const struct pipeline *pipeline;
     void *context;
     struct lanes *lanes; /* NULL: switched off */
+    int cores;           /* the page of the board that workers of this host get; -1: none */
+    struct core_board *board;
     struct link door[N_DOORS];
     struct pollfd fds[N_DOORS + 1 + MESSAGE_MAX_RELAYS];  /* of these, of the lanes, of the relays */
     struct link push[PIPELINE_MAX_REPLICAS];              /* jobs to each replica of stage 0 */
@@ -68,6 +72,7 @@ struct broker {
 static int send_job(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
     struct broker *b = arg;
+    core_board_lead(b->board, replica); /* of stage 0 */
     return b->push[replica].socket ? link_send(&b->push[replica], NULL, m, payload) : FL_UNAVAILABLE;
 }
 
@@ -156,6 +161,16 @@ static int open_door(struct broker *b, int door, int type, const char *endpoint,
                                : FL_OK;
 }
 
+/* Workers do without, if there is none. */
+static void offer_cores(struct broker *b)
+{
+    struct error e;
+    if (core_board_make(&b->cores, &e) || core_board_map(&b->board, b->cores, -1, &e))
+        log_warn("workers may get into each other's way: %s", e.text);
+    else
+        lanes_offer(b->lanes, RESULTS, b->cores);
+}
+
 static int open_doors(struct broker *b, struct error *e)
 {
     const struct broker_config *c = &b->pipeline->broker;
@@ -183,8 +198,10 @@ static int open_doors(struct broker *b, struct error *e)
         (rc = open_door(b, RESULTS, ZMQ_PULL, c->results, &results, &result_lane, e)))
         return rc;
     b->fds[N_DOORS] = (struct pollfd){.fd = b->lanes ? lanes_fd(b->lanes) : -1, .events = POLLIN};
-    if (b->lanes)
+    if (b->lanes) {
         lanes_gather(b->lanes, GATHER);
+        offer_cores(b);
+    }
     for (int i = 0; i < b->pipeline->stage[0].n_replicas; i++)
         if ((rc = connect_push(b, i, e)))
             return rc;
@@ -205,6 +222,7 @@ int broker_new(struct broker **out, const struct pipeline *p, int index, struct 
     if (!b)
         return error_set(e, FL_NOMEM, "out of memory");
     b->pipeline = p;
+    b->cores = -1;
     zmq_msg_init(&b->payload);
     if ((rc = check_limits(p, e)))
         goto fail;
@@ -241,6 +259,9 @@ void broker_free(struct broker *b)
         link_close(&b->push[i], 0);
     relay_links_close(&b->relays);
     lanes_free(b->lanes);
+    core_board_free(b->board);
+    if (b->cores >= 0)
+        close(b->cores);
     if (b->context)
         zmq_ctx_term(b->context);
     zmq_msg_close(&b->payload);

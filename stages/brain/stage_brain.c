@@ -143,6 +143,11 @@ int stage_brain_room(const struct stage_brain *b)
     return stage_rows_room(&b->rows);
 }
 
+bool stage_brain_waiting(const struct stage_brain *b)
+{
+    return b->rows.waiting.n > 0;
+}
+
 /* It may wait for long, so it must not keep what came after it in a lane's ring. */
 static int keep_payload(struct stage_row *r, zmq_msg_t *payload)
 {

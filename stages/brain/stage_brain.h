@@ -149,6 +149,8 @@ void stage_brain_computed(struct stage_brain *b, int rc, const char *text, uint6
 bool stage_brain_busy(const struct stage_brain *b);
 /* False: no row needs the segment that is being computed any more, or it has to give way; stop it. */
 bool stage_brain_needs(struct stage_brain *b);
+/* Jobs wait, beside the batch in hand. */
+bool stage_brain_waiting(const struct stage_brain *b);
 /* What is being computed gives way to jobs that come: read them between nodes. */
 bool stage_brain_gives_way(const struct stage_brain *b);
 /* Look-ups are unanswered: read verdicts between nodes. */

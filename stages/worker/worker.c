@@ -188,10 +188,14 @@ static void compute(struct stage_worker *w, const struct stage_wish *wish)
     w->computing = true;
     w->node_ns = clock_ns();
     pulse_begin(w->pulse, next_beat(w, w->node_ns));
+    core_board_compute(worker_sockets_board(&w->sockets));
     pthread_mutex_unlock(&w->lock);
     rc = stage_layers_run(w->layers, wish->segment, wish->n, after_node, w, &e);
     pthread_mutex_lock(&w->lock);
     w->computing = false;
+    receive_jobs(w);
+    if (!stage_brain_waiting(w->brain)) /* whom its results wake may have this core */
+        core_board_rest(worker_sockets_board(&w->sockets));
     stage_brain_computed(w->brain, rc, e.text, clock_ns());
 }
 
@@ -204,6 +208,7 @@ static void wait_for_messages(struct stage_worker *w, uint64_t until_ns, bool *p
     bool link;
     if (until_ns <= now)
         return;
+    core_board_rest(worker_sockets_board(&w->sockets));
     pthread_mutex_unlock(&w->lock);
     link = worker_sockets_wait(&w->sockets, w->after_fd, place_is_free, greets, until_ns - now);
     pthread_mutex_lock(&w->lock);
@@ -220,6 +225,7 @@ static void hold(struct stage_worker *w, uint64_t until_ns)
     if (receive_verdicts(w) || now >= until_ns)
         return;
     until_ns = until_ns < now + HOLD_LOOK_NS ? until_ns : now + HOLD_LOOK_NS;
+    core_board_rest(worker_sockets_board(&w->sockets));
     pthread_mutex_unlock(&w->lock);
     worker_sockets_wait_cache(&w->sockets, until_ns - now);
     pthread_mutex_lock(&w->lock);

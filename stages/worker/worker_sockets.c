@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -13,6 +14,8 @@
 #define ENVELOPE   (64 << 10) /* a job's is never larger */
 #define GOODBYE_MS 500
 #define ROUTE      4096 /* bytes of a job beside its activation, at most nearly always */
+
+_Static_assert(PIPELINE_MAX_STAGES *PIPELINE_MAX_REPLICAS <= CORE_BOARD_PLACES, "a place for each worker");
 
 enum { DOOR_JOBS, DOOR_CACHE, DOOR_RESULTS, DOOR_NEXT = DOOR_RESULTS + PIPELINE_MAX_BROKERS };
 
@@ -131,6 +134,8 @@ void worker_sockets_close(struct worker_sockets *s)
     link_close(&s->jobs, 0);
     lanes_free(s->lanes);
     near_cache_free(s->near);
+    for (int i = 0; i < PIPELINE_MAX_BROKERS; i++)
+        core_board_free(s->board[i]);
     if (s->context)
         zmq_ctx_term(s->context);
 }
@@ -149,9 +154,16 @@ static int send_result(void *arg, const struct message *m, zmq_msg_t *payload)
     return broker < s->n_brokers ? link_send(&s->results[broker], NULL, m, payload) : FL_PROTOCOL;
 }
 
+static int place(int stage, int replica)
+{
+    return stage * PIPELINE_MAX_REPLICAS + replica;
+}
+
 static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
-    struct link *to = &((struct worker_sockets *)arg)->next[replica];
+    struct worker_sockets *s = arg;
+    struct link *to = &s->next[replica];
+    core_board_lead(worker_sockets_board(s), place(s->stage + 1, replica));
     return to->socket ? link_send(to, NULL, m, payload) : FL_UNAVAILABLE;
 }
 
@@ -212,6 +224,7 @@ void worker_sockets_io(struct worker_sockets *s, struct stage_io *io)
 int worker_sockets_place(void *arg, int to, size_t bytes, zmq_msg_t *out)
 {
     struct worker_sockets *s = arg;
+    core_board_lead(worker_sockets_board(s), place(s->stage + 1, to)); /* it may be woken now */
     return s->lanes ? lanes_payload(s->lanes, DOOR_NEXT + to, bytes, out) : zmq_msg_init_size(out, bytes);
 }
 
@@ -340,6 +353,31 @@ void worker_sockets_mend(struct worker_sockets *s, uint64_t now)
     link_mend(&s->cache, now);
 }
 
+/* All workers take the first broker's, so that they mean the same one. */
+struct core_board *worker_sockets_board(const struct worker_sockets *s)
+{
+    for (int i = 0; i < s->n_brokers; i++)
+        if (s->board[i])
+            return s->board[i];
+    return NULL;
+}
+
+static void take_boards(struct worker_sockets *s)
+{
+    struct error e;
+    for (int i = 0; i < s->n_brokers; i++) {
+        int fd = lanes_offered(s->lanes, DOOR_RESULTS + i);
+        if (fd < 0)
+            continue;
+        core_board_free(s->board[i]);
+        s->board[i] = NULL;
+        if (s->pipeline->stage[s->stage].threads == 1 &&
+            core_board_map(&s->board[i], fd, place(s->stage, s->replica), &e))
+            log_warn("%s", e.text);
+        close(fd);
+    }
+}
+
 void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, uint64_t now)
 {
     uint64_t epoch;
@@ -348,6 +386,7 @@ void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, ui
     if (!s->lanes)
         return;
     turn_lanes(s, now);
+    take_boards(s);
     if (!s->near)
         return;
     if ((block = lanes_offered(s->lanes, DOOR_CACHE)) >= 0) {

@@ -12,6 +12,7 @@
 
 #include "near_cache.h"
 #include "link/link.h"
+#include "system/core_board.h"
 
 struct worker_sockets {
     const struct pipeline *pipeline; /* borrowed */
@@ -27,6 +28,7 @@ struct worker_sockets {
     struct link next[PIPELINE_MAX_REPLICAS]; /* those of the file, and those that a broker told of */
     uint32_t reaches;                        /* of next, a bit for each that was connected when last looked */
     int cache_fd;
+    struct core_board *board[PIPELINE_MAX_BROKERS]; /* that came from each broker of this host */
 };
 
 /* All but `jobs`. *s is zero but for what is borrowed and the place. `asks`: NULL where no cache is asked. On
@@ -51,6 +53,10 @@ void worker_sockets_await_verdicts(struct worker_sockets *s);
 void worker_sockets_wait_cache(struct worker_sockets *s, uint64_t ns);
 /* Makes lanes, lets go of those whose process is gone, takes shared caches that came, and tells the brain. */
 void worker_sockets_turn(struct worker_sockets *s, struct stage_brain *brain, uint64_t now);
+
+/* Where workers tell one another on which cores they compute. NULL: there is none, or this one computes with
+ * several threads. */
+struct core_board *worker_sockets_board(const struct worker_sockets *s);
 
 /* A broker said something: it replies to each heartbeat, so its silence counts. */
 void worker_sockets_heard(struct worker_sockets *s, int broker, uint64_t now);
