@@ -1,4 +1,5 @@
-/* core_board.c - a few words for each process: when it began to compute and where, who it is, where it may be */
+/* core_board.c - a few words for each process: when it began to compute and where, who it is, where it may be
+ */
 #include "core_board.h"
 
 #include <errno.h>
@@ -16,14 +17,15 @@
 
 #define BOARD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 #define STALE_US    2000000
-#define CORE_BITS   8 /* of `computes`: the core's number, and 1; above: microseconds */
-#define CORE_MASK   ((UINT64_C(1) << CORE_BITS) - 1)
-#define MOST_CORES  64
+#define CORE_BITS \
+    8 /* of `state`: the core's number, and 1; 0: it rests; above: since when, in microseconds */
+#define CORE_MASK  ((UINT64_C(1) << CORE_BITS) - 1) /* it computes, who knows where */
+#define MOST_CORES 64
 
 struct place {
-    _Atomic uint64_t computes; /* since when, and where; 0: not */
-    _Atomic uint64_t may;      /* a bit for each core that it may use; 0: it is not to be led */
-    _Atomic uint64_t space;    /* in which its thread's number holds */
+    _Atomic uint64_t state; /* since when it computes, and where, or rests */
+    _Atomic uint64_t may;   /* a bit for each core that it may use; 0: it is not to be led */
+    _Atomic uint64_t space; /* in which its thread's number holds */
     _Atomic uint32_t thread;
     _Atomic uint32_t led; /* it may use only some of them until it wakes */
 };
@@ -86,6 +88,18 @@ static void follow_no_more(struct core_board *b)
         allow(getpid(), b->may);
 }
 
+static uint64_t now_us(void)
+{
+    return clock_ns() / NS_PER_US;
+}
+
+static void tell(struct core_board *b, uint64_t us, int core)
+{
+    atomic_store_explicit(&b->at[b->place].state, us << CORE_BITS | (uint64_t)(core + 1),
+                          memory_order_relaxed);
+    b->computes = core >= 0;
+}
+
 int core_board_map(struct core_board **out, int fd, int place, struct error *e)
 {
     struct core_board *b = calloc(1, sizeof *b);
@@ -97,7 +111,8 @@ int core_board_map(struct core_board **out, int fd, int place, struct error *e)
     if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &st) || st.st_size < (off_t)BYTES ||
         st.st_uid != geteuid()) {
         free(b);
-        return error_set(e, FL_CORRUPT, "what was handed over as a board of cores is not sealed memory of this user");
+        return error_set(e, FL_CORRUPT,
+                         "what was handed over as a board of cores is not sealed memory of this user");
     }
     at = b ? mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
     if (at == MAP_FAILED) {
@@ -107,7 +122,7 @@ int core_board_map(struct core_board **out, int fd, int place, struct error *e)
     *b = (struct core_board){.at = at, .place = place, .space = space()};
     if (place >= 0) {
         struct place *own = &b->at[place];
-        atomic_store(&own->computes, 0);
+        tell(b, now_us(), -1);
         atomic_store(&own->thread, (uint32_t)getpid());
         atomic_store(&own->space, b->space);
         atomic_store(&own->may, b->may = cores_of(getpid()));
@@ -124,22 +139,22 @@ void core_board_free(struct core_board *b)
         struct place *own = &b->at[b->place];
         follow_no_more(b);
         atomic_store(&own->may, 0);
-        atomic_store(&own->computes, 0);
+        atomic_store(&own->state, 0);
     }
     munmap(b->at, BYTES);
     free(b);
 }
 
-static uint64_t now_us(void)
+static bool is_fresh(uint64_t state, uint64_t us)
 {
-    return clock_ns() / NS_PER_US;
+    return (int64_t)(us - (state >> CORE_BITS)) < STALE_US;
 }
 
-/* Where it computes; -1: it does not. */
-static int core_in(uint64_t word, uint64_t us)
+/* Where it computes; -1: it does not, or nobody knows. */
+static int core_in(uint64_t state, uint64_t us)
 {
-    int core = (int)(word & CORE_MASK) - 1;
-    return core < MOST_CORES && (int64_t)(us - (word >> CORE_BITS)) < STALE_US ? core : -1;
+    int core = (int)(state & CORE_MASK) - 1;
+    return core < MOST_CORES && is_fresh(state, us) ? core : -1;
 }
 
 struct occupied {
@@ -150,7 +165,7 @@ static struct occupied look(const struct core_board *b, uint64_t us)
 {
     struct occupied u = {0, 0};
     for (int i = 0; i < CORE_BOARD_PLACES; i++) {
-        int core = core_in(atomic_load_explicit(&b->at[i].computes, memory_order_relaxed), us);
+        int core = core_in(atomic_load_explicit(&b->at[i].state, memory_order_relaxed), us);
         uint64_t bit = core < 0 ? 0 : UINT64_C(1) << core;
         u.several |= u.some & bit;
         u.some |= bit;
@@ -178,12 +193,12 @@ static void spread(const struct core_board *b, uint64_t us)
 {
     struct occupied u = look(b, us);
     struct place *first = NULL;
-    uint64_t began = UINT64_MAX, free;
+    uint64_t began = UINT64_MAX, free, at;
     if (!u.several)
         return;
     for (int i = 0; i < CORE_BOARD_PLACES; i++) {
         struct place *p = &b->at[i];
-        uint64_t w = atomic_load_explicit(&p->computes, memory_order_relaxed);
+        uint64_t w = atomic_load_explicit(&p->state, memory_order_relaxed);
         int core = core_in(w, us);
         if (core >= 0 && (u.several >> core & 1) && w >> CORE_BITS < began >> CORE_BITS && i != b->place &&
             (atomic_load(&p->may) & ~u.some) && can_lead(b, p)) {
@@ -194,18 +209,18 @@ static void spread(const struct core_board *b, uint64_t us)
     if (!first)
         return;
     free = atomic_load(&first->may) & ~u.some;
-    free &= -free;
-    if (atomic_compare_exchange_strong(&first->computes, &began,
-                                       (began & ~CORE_MASK) | (uint64_t)(__builtin_ctzll(free) + 1)))
+    at = free & (free - 1) ? CORE_MASK : (uint64_t)(__builtin_ctzll(free) + 1);
+    if (free && atomic_compare_exchange_strong(&first->state, &began, (began & ~CORE_MASK) | at))
         lead(first, free);
 }
 
 void core_board_lead(const struct core_board *b, int place)
 {
     struct place *to = b ? &b->at[place] : NULL;
-    uint64_t taken, may;
+    uint64_t us = now_us(), taken, may, state;
 
-    if (!b || atomic_load_explicit(&to->computes, memory_order_relaxed) || !(taken = look(b, now_us()).some))
+    if (!b || ((state = atomic_load_explicit(&to->state, memory_order_relaxed)) & CORE_MASK) ||
+        !is_fresh(state, us) || !(taken = look(b, us).some))
         return;
     may = atomic_load(&to->may);
     if ((may & ~taken) && (may & taken) && can_lead(b, to))
@@ -217,20 +232,19 @@ void core_board_compute(struct core_board *b)
     int core = b ? sched_getcpu() : -1;
     uint64_t us = now_us();
 
-    if (core < 0)
+    if (core < 0 || core >= MOST_CORES)
         return;
     follow_no_more(b);
-    atomic_store_explicit(&b->at[b->place].computes, us << CORE_BITS | (uint64_t)(core + 1),
-                          memory_order_relaxed);
-    b->computes = true;
+    tell(b, us, core);
     spread(b, us);
 }
 
 void core_board_rest(struct core_board *b)
 {
+    uint64_t us = now_us();
+
     if (!b || !b->computes)
         return;
-    b->computes = false;
-    atomic_store_explicit(&b->at[b->place].computes, 0, memory_order_relaxed);
-    spread(b, now_us());
+    tell(b, us, -1);
+    spread(b, us);
 }
