@@ -1,4 +1,4 @@
-/* core_board.c - a few words for each process: when it began to compute and where, who it is, where it may be
+/* core_board.c - a few words for each process: since when and where it computes, who it is, where it may be
  */
 #include "core_board.h"
 
@@ -17,10 +17,12 @@
 
 #define BOARD_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 #define STALE_US    2000000
-#define CORE_BITS \
-    8 /* of `state`: the core's number, and 1; 0: it rests; above: since when, in microseconds */
-#define CORE_MASK  ((UINT64_C(1) << CORE_BITS) - 1) /* it computes, who knows where */
-#define MOST_CORES 64
+#define AHEAD_US    1000 /* clocks are read one after the other */
+#define MOST_CORES  64
+
+/* Of `state`: the core's number and 1, or 0: it rests; above it since when, in microseconds. */
+#define CORE_BITS 8
+#define CORE_MASK ((UINT64_C(1) << CORE_BITS) - 1) /* it computes, who knows where */
 
 struct place {
     _Atomic uint64_t state; /* since when it computes, and where, or rests */
@@ -135,11 +137,11 @@ void core_board_free(struct core_board *b)
 {
     if (!b)
         return;
-    if (b->place >= 0) {
-        struct place *own = &b->at[b->place];
+    if (b->place >= 0 &&
+        atomic_load(&b->at[b->place].thread) == (uint32_t)getpid()) { /* no successor has it */
         follow_no_more(b);
-        atomic_store(&own->may, 0);
-        atomic_store(&own->state, 0);
+        atomic_store(&b->at[b->place].may, 0);
+        atomic_store(&b->at[b->place].state, 0);
     }
     munmap(b->at, BYTES);
     free(b);
@@ -147,7 +149,7 @@ void core_board_free(struct core_board *b)
 
 static bool is_fresh(uint64_t state, uint64_t us)
 {
-    return (int64_t)(us - (state >> CORE_BITS)) < STALE_US;
+    return us + AHEAD_US - (state >> CORE_BITS) < STALE_US;
 }
 
 /* Where it computes; -1: it does not, or nobody knows. */
@@ -178,14 +180,16 @@ static bool can_lead(const struct core_board *b, const struct place *to)
     return b->space && atomic_load(&to->space) == b->space;
 }
 
-/* Whom somebody else has bound to some cores stays there. */
+/* Whom somebody else has bound to some cores stays there. It may take all its cores again at any moment: what
+ * is said before and after it was bound reaches it afterwards, at the latest when it computes next. */
 static void lead(struct place *to, uint64_t cores)
 {
     pid_t thread = (pid_t)atomic_load(&to->thread);
-    if (!atomic_exchange(&to->led, 1) && cores_of(thread) != atomic_load(&to->may))
-        atomic_store(&to->led, 0);
-    else
-        allow(thread, cores);
+    if (!atomic_load(&to->led) && cores_of(thread) != atomic_load(&to->may))
+        return;
+    atomic_store(&to->led, 1);
+    allow(thread, cores);
+    atomic_store(&to->led, 1);
 }
 
 /* Of those that compute on one core the one that began first waits there: it goes to a free one. */
@@ -217,10 +221,10 @@ static void spread(const struct core_board *b, uint64_t us)
 void core_board_lead(const struct core_board *b, int place)
 {
     struct place *to = b ? &b->at[place] : NULL;
-    uint64_t us = now_us(), taken, may, state;
+    uint64_t state = b ? atomic_load_explicit(&to->state, memory_order_relaxed) : CORE_MASK;
+    uint64_t us, taken, may;
 
-    if (!b || ((state = atomic_load_explicit(&to->state, memory_order_relaxed)) & CORE_MASK) ||
-        !is_fresh(state, us) || !(taken = look(b, us).some))
+    if ((state & CORE_MASK) || !is_fresh(state, us = now_us()) || !(taken = look(b, us).some))
         return;
     may = atomic_load(&to->may);
     if ((may & ~taken) && (may & taken) && can_lead(b, to))
@@ -230,21 +234,21 @@ void core_board_lead(const struct core_board *b, int place)
 void core_board_compute(struct core_board *b)
 {
     int core = b ? sched_getcpu() : -1;
-    uint64_t us = now_us();
+    uint64_t us;
 
     if (core < 0 || core >= MOST_CORES)
         return;
     follow_no_more(b);
-    tell(b, us, core);
+    tell(b, us = now_us(), core);
     spread(b, us);
 }
 
 void core_board_rest(struct core_board *b)
 {
-    uint64_t us = now_us();
+    uint64_t us;
 
     if (!b || !b->computes)
         return;
-    tell(b, us, -1);
+    tell(b, us = now_us(), -1);
     spread(b, us);
 }

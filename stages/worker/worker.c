@@ -181,6 +181,19 @@ static uint64_t beat(void *arg)
     return next_beat(w, now);
 }
 
+/* After the last segment a batch is handed on. Whoever is woken by that may have this core, if nothing is
+ * left to do.
+ */
+static void let_core_go(struct stage_worker *w, int segment)
+{
+    struct core_board *board = worker_sockets_board(&w->sockets);
+    if (!board || segment + 1 < w->setup.n_segments)
+        return;
+    receive_jobs(w);
+    if (!stage_brain_waiting(w->brain))
+        core_board_rest(board);
+}
+
 static void compute(struct stage_worker *w, const struct stage_wish *wish)
 {
     struct error e;
@@ -193,9 +206,7 @@ static void compute(struct stage_worker *w, const struct stage_wish *wish)
     rc = stage_layers_run(w->layers, wish->segment, wish->n, after_node, w, &e);
     pthread_mutex_lock(&w->lock);
     w->computing = false;
-    receive_jobs(w);
-    if (!stage_brain_waiting(w->brain)) /* whom its results wake may have this core */
-        core_board_rest(worker_sockets_board(&w->sockets));
+    let_core_go(w, wish->segment);
     stage_brain_computed(w->brain, rc, e.text, clock_ns());
 }
 

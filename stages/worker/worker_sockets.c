@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <unistd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -161,9 +161,7 @@ static int place(int stage, int replica)
 
 static int send_next(void *arg, int replica, const struct message *m, zmq_msg_t *payload)
 {
-    struct worker_sockets *s = arg;
-    struct link *to = &s->next[replica];
-    core_board_lead(worker_sockets_board(s), place(s->stage + 1, replica));
+    struct link *to = &((struct worker_sockets *)arg)->next[replica];
     return to->socket ? link_send(to, NULL, m, payload) : FL_UNAVAILABLE;
 }
 

@@ -3,12 +3,15 @@
 #include "system/core_board.h"
 #include "numbers/shuffle.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define ROUNDS 30000
 
 static cpu_set_t all;
 static int page;
@@ -35,7 +38,7 @@ static _Noreturn void work(int in, int out)
     char c;
     if (core_board_map(&b, page, 1, &e))
         _exit(1);
-    while (write(out, "", 1) == 1 && read(in, &c, 1) == 1) {
+    while (write(out, "", 1) == 1 && read(in, &c, 1) == 1 && c != 'q') {
         if (c >= '0' && c <= '9') { /* computes on that core, to which nobody has bound it */
             bind_to(c - '0');
             core_board_compute(b);
@@ -44,6 +47,11 @@ static _Noreturn void work(int in, int out)
             core_board_compute(b);
         else if (c == 'r')
             core_board_rest(b);
+        else if (c == 'l') /* again and again, while others lead it */
+            for (int i = 0; i < ROUNDS; i++) {
+                core_board_compute(b);
+                core_board_rest(b);
+            }
         else if (c == 'b')
             bind_to(sched_getcpu());
     }
@@ -80,6 +88,7 @@ static struct worker begin(void)
 static void end(struct worker *w)
 {
     int status;
+    assert_int_equal(write(w->to, "q", 1), 1);
     close(w->to);
     assert_int_equal(waitpid(w->pid, &status, 0), w->pid);
     assert_int_equal(status, 0);
@@ -180,6 +189,55 @@ static void test_who_is_displaced_goes_to_a_free_core(void **state)
     end(&w);
 }
 
+/* Whoever is led while it takes its cores back gets them with the next batch. */
+static void test_nobody_stays_bound(void **state)
+{
+    struct pollfd done = {.events = POLLIN};
+    struct worker w;
+    struct core_board *b;
+    struct error e;
+    bool it;
+    (void)state;
+    need_two_cores();
+    w = begin();
+    done.fd = w.from;
+    assert_int_equal(core_board_map(&b, page, 0, &e), FL_OK);
+    assert_int_equal(write(w.to, "l", 1), 1);
+    while (!poll(&done, 1, 0)) {
+        core_board_compute(b);
+        core_board_lead(b, 1);
+    }
+    core_board_rest(b);
+    tell(&w, 0);
+    tell(&w, 'c');
+    assert_int_equal(may_use(w.pid, 0, &it), CPU_COUNT(&all));
+    core_board_free(b);
+    end(&w);
+}
+
+/* Another process that takes a place over keeps it when the one before ends. */
+static void test_a_successor_is_led(void **state)
+{
+    struct worker before, after;
+    struct core_board *b;
+    struct error e;
+    int core;
+    bool it;
+    (void)state;
+    need_two_cores();
+    before = begin();
+    after = begin();
+    end(&before);
+    assert_int_equal(core_board_map(&b, page, 0, &e), FL_OK);
+    bind_to(core = a_core());
+    core_board_compute(b);
+    core_board_lead(b, 1);
+    assert_int_equal(may_use(after.pid, core, &it), CPU_COUNT(&all) - 1);
+    assert_false(it);
+    core_board_free(b);
+    end(&after);
+}
+
 /* Nothing in the page can do harm. */
 static void test_a_page_full_of_nonsense(void **state)
 {
@@ -228,6 +286,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_who_is_woken_goes_where_nobody_computes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_is_displaced_goes_to_a_free_core, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_stays_bound, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_successor_is_led, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_page_full_of_nonsense, setup, teardown),
         cmocka_unit_test(test_other_memory_is_refused),
     };
