@@ -12,8 +12,7 @@
 #include "status_sum.h"
 
 #define REACH_MS 300
-#define AWAIT_MS \
-    2000 /* for a connection, where it has no other bound; a handshake takes five ways to and fro */
+#define AWAIT_MS 2000 /* for a connection; a handshake takes five ways to and fro */
 
 static int open_socket(struct client *c, void **out, const char *endpoint, struct error *e)
 {
